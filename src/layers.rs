@@ -1,0 +1,242 @@
+//! Holds the crate to its layers.
+//!
+//! Cargo keeps crates from using each other in circles. This test does the same for modules, so
+//! that the whole gateway can stay one crate and still be read from one end to the other.
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each module and the modules that it may use, lowest first.
+///
+/// A module may use only modules that are listed above it, so there can be no circle. `*` stands
+/// for all of them.
+const MODULES: &str = "
+    key:
+    problem:    key
+    draw:
+    http:
+    live:
+    lifecycle:
+    metrics:
+    route:      draw http key
+    upstream:   draw key live metrics
+    tls:        key live problem
+    api:        key
+    store:      api key
+    translate:  api http key problem route store tls upstream
+    source:     api key lifecycle metrics problem store
+    pipeline:   key lifecycle live metrics problem route store tls translate upstream
+    proxy:      draw http key lifecycle live metrics route tls upstream
+    leader:     lifecycle metrics
+    status:     api key leader live metrics problem translate
+    rollout:    api key leader metrics
+    admission:  api key leader live metrics problem store tls translate
+    admin:      key lifecycle live metrics problem route tls upstream
+    config:     admin admission key leader pipeline proxy rollout source status
+    app:        *
+    cli:        api app config draw http key metrics problem route source store tls translate upstream
+";
+
+/// Outside crates that only some modules may name.
+const FOREIGN: &[(&str, &[&str])] = &[
+    ("anyhow", &["app", "cli"]),
+    ("clap", &["cli", "config"]),
+    ("fastrand", &["draw"]),
+    ("hickory_resolver", &["upstream"]),
+    ("k8s_openapi", &["api"]),
+    ("kube", &["admission", "api", "app", "leader", "rollout", "source", "status"]),
+    ("pingora_core", &["app", "proxy"]),
+    ("prometheus", &["metrics"]),
+    ("rustls", &["app", "proxy", "tls"]),
+];
+
+#[test]
+fn modules_are_listed_above_those_that_use_them() {
+    let mut above = BTreeSet::new();
+    for (module, may_use) in modules() {
+        let below: Vec<_> = may_use.difference(&above).collect();
+        assert!(below.is_empty(), "`{module}` uses {below:?}, listed below it or not at all");
+        above.insert(module);
+    }
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    let modules: BTreeMap<_, _> = modules().into_iter().collect();
+    let mut faults = Vec::new();
+    for file in files() {
+        let Some(may_use) = modules.get(file.module.as_str()) else {
+            faults.push(format!("{}: `{}` is not in MODULES", file.path.display(), file.module));
+            continue;
+        };
+        for used in &file.uses {
+            if *used != file.module && !may_use.contains(used.as_str()) {
+                faults.push(format!("{}: may not use `{used}`", file.path.display()));
+            }
+        }
+        for (foreign, modules) in FOREIGN {
+            if file.words.contains(*foreign) && !modules.contains(&file.module.as_str()) {
+                faults.push(format!("{}: may not name `{foreign}`", file.path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn files_say_what_they_are() {
+    let mut faults = Vec::new();
+    for file in files() {
+        if !file.headed {
+            faults.push(format!("{}: does not start with `//!`", file.path.display()));
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Reads [`MODULES`].
+fn modules() -> Vec<(&'static str, BTreeSet<&'static str>)> {
+    let mut modules = Vec::new();
+    for line in MODULES.lines().filter(|line| !line.trim().is_empty()) {
+        let (module, may_use) = line.split_once(':').expect("each line has a colon");
+        let may_use = if may_use.trim() == "*" {
+            modules.iter().map(|(above, _)| *above).collect()
+        } else {
+            may_use.split_whitespace().collect()
+        };
+        modules.push((module.trim(), may_use));
+    }
+    modules
+}
+
+/// What the rules need to know of a source file.
+struct File {
+    path: PathBuf,
+    /// The module below the crate root that the file is in.
+    module: String,
+    /// The modules below the crate root that the file names.
+    uses: BTreeSet<String>,
+    /// All other words in the file.
+    words: BTreeSet<String>,
+    headed: bool,
+}
+
+/// Reads all files below `src/` but the crate roots and tests.
+fn files() -> Vec<File> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    let mut dirs = vec![src.clone()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("src can be listed") {
+            let path = entry.expect("src can be listed").path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.extend(File::read(&src, &path));
+            }
+        }
+    }
+    files
+}
+
+// === impl File ===
+
+impl File {
+    /// Reads a file, unless it is a crate root, this one, or tests.
+    fn read(src: &Path, path: &Path) -> Option<Self> {
+        let path_in_src = path.strip_prefix(src).expect("the file is in src");
+        let stem = path_in_src.with_extension("");
+        let modules: Vec<_> = stem.iter().map(|name| name.to_string_lossy()).collect();
+        if ["lib", "main", "layers"].contains(&&*modules[0]) || modules.contains(&"tests".into()) {
+            return None;
+        }
+
+        let text = fs::read_to_string(path).expect("the file can be read");
+        let mut file = Self {
+            path: path_in_src.to_owned(),
+            module: modules[0].to_string(),
+            uses: BTreeSet::new(),
+            words: BTreeSet::new(),
+            headed: text.starts_with("//!"),
+        };
+        file.scan(text.parse().expect("the file is Rust"), modules.len());
+        Some(file)
+    }
+
+    /// Notes the words in `tokens`, which are in a module `depth` levels below the crate root.
+    fn scan(&mut self, tokens: TokenStream, depth: usize) {
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        let mut at = 0;
+        while let Some(token) = tokens.get(at) {
+            at += 1;
+            match token {
+                TokenTree::Group(group) => self.scan(group.stream(), depth),
+                TokenTree::Ident(word) if word == "mod" => {
+                    // Tests may use anything; any other inline module is one level further down.
+                    if let [TokenTree::Ident(name), TokenTree::Group(body), ..] = &tokens[at..] {
+                        if name != "tests" {
+                            self.scan(body.stream(), depth + 1);
+                        }
+                        at += 2;
+                    }
+                }
+                TokenTree::Ident(word) if word == "crate" => {
+                    at = self.scan_path(&tokens, at, 0);
+                }
+                TokenTree::Ident(word) if word == "super" => {
+                    at = self.scan_path(&tokens, at, depth - 1);
+                }
+                TokenTree::Ident(word) => {
+                    self.words.insert(word.to_string());
+                }
+                TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+            }
+        }
+    }
+
+    /// Notes the module that a path names, if it is below the crate root.
+    ///
+    /// The path goes on at `tokens[at]`, and what is before names a module at `depth`. Returns the
+    /// place in `tokens` to go on from.
+    fn scan_path(&mut self, tokens: &[TokenTree], mut at: usize, mut depth: usize) -> usize {
+        while let [TokenTree::Punct(a), TokenTree::Punct(b), next, ..] = &tokens[at..]
+            && (a.as_char(), b.as_char()) == (':', ':')
+        {
+            match next {
+                TokenTree::Ident(word) if word == "super" => depth = depth.saturating_sub(1),
+                TokenTree::Ident(word) if depth == 0 => {
+                    self.uses.insert(word.to_string());
+                    return at + 3;
+                }
+                TokenTree::Group(list) if depth == 0 && list.delimiter() == Delimiter::Brace => {
+                    self.uses.extend(first_words(list.stream()));
+                    return at + 3;
+                }
+                _ => return at + 2,
+            }
+            at += 3;
+        }
+        at
+    }
+}
+
+/// The first word of each path in a list: `a` and `b` in `{a, b::{c, d}}`.
+fn first_words(list: TokenStream) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut first = true;
+    for token in list {
+        match token {
+            TokenTree::Ident(word) if first => {
+                words.push(word.to_string());
+                first = false;
+            }
+            TokenTree::Punct(punct) if punct.as_char() == ',' => first = true,
+            _ => {}
+        }
+    }
+    words
+}

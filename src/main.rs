@@ -1,0 +1,3 @@
+//! The `serin` program.
+
+fn main() {}
