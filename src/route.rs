@@ -1,1 +1,27 @@
-//! To come.
+//! Which backends serve a request, and under which policy.
+//!
+//! A [`Table`] is what translation makes of objects, and what the proxy asks for each request. It is immutable and
+//! generic over how a backend is named (`B`) and over what a route carries at run time (`R`): translation makes a
+//! printable `Table<ClusterKey, RouteId>`, and the pipeline maps it to live clusters and route states.
+//!
+//! [`decide`] is the one decision for every protocol: a view of a request in, a [`Plan`] out. It is pure: chance, time
+//! and the health of backends are arguments.
+
+mod affinity;
+mod canary;
+mod decide;
+mod pattern;
+mod policy;
+mod table;
+
+pub use self::{
+    affinity::{Affinity, AffinityMode, AffinityPlan, CanaryBehavior, SameSite},
+    canary::{Canary, CookieRule, FieldRule, Rule, Share, Sticky, ValueMatch},
+    decide::{Answer, Forward, NoTrace, Plan, Request, Scheme, Step, Trace, Why, decide},
+    pattern::{InvalidPattern, Pattern},
+    policy::{
+        Algorithm, Balance, HashInput, HashKey, HashPart, Policy, Redirect, Retry, RetryOn, Rewrite, SslRedirect,
+        Timeouts,
+    },
+    table::{Host, HostBuilder, HostMatch, HostTable, PathMatch, PathRule, Route, RouteMatch, Side, Split, Table},
+};

@@ -1,0 +1,187 @@
+//! What a route does to a request besides choosing who serves it.
+//!
+//! Policies are plain values: comparable, printable, and shared by the routes of an Ingress.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::Pattern;
+
+/// The policy of a route. The defaults are ingress-nginx's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Policy {
+    /// Answers every request of the route with a redirect to a fixed place.
+    pub redirect: Option<Redirect>,
+    pub ssl_redirect: SslRedirect,
+    /// Keeps a trailing `/` in redirects to https, which is dropped otherwise.
+    pub preserve_trailing_slash: bool,
+    pub rewrite: Option<Rewrite>,
+    /// The Host that the endpoint sees, instead of the client's (`upstream-vhost`).
+    pub upstream_host: Option<HashKey>,
+    /// The most bytes that a request body may have; none is no limit.
+    pub body_limit: Option<u64>,
+    pub timeouts: Timeouts,
+    pub retry: Retry,
+    /// Whether the access log has a line for each request of the route.
+    pub access_log: bool,
+}
+
+/// A fixed answer that sends the client elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Redirect {
+    pub status: u16,
+    pub location: Arc<str>,
+}
+
+/// When plain requests are sent to https.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum SslRedirect {
+    /// Never.
+    #[default]
+    Off,
+    /// `ssl-redirect` on a host that has a certificate, or `force-ssl-redirect`.
+    On,
+}
+
+/// A replacement of the path (`rewrite-target`).
+///
+/// The pattern is searched in the decoded path, as nginx's `rewrite` does; the whole path is replaced, and the query
+/// is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Rewrite {
+    pub pattern: Pattern,
+    /// The new path, in which `$1` to `$9` stand for what the groups of the pattern matched.
+    pub target: Arc<str>,
+}
+
+/// How long each step of an exchange with an endpoint may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// Between two writes to the endpoint.
+    pub send: Duration,
+    /// Between two reads from the endpoint.
+    pub read: Duration,
+}
+
+/// When, and how often, another endpoint is asked (`proxy-next-upstream`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Retry {
+    pub on: RetryOn,
+    /// How many endpoints are asked in all; 0 is as many as there are.
+    pub tries: u32,
+    /// How long after the start another may be asked; zero is no limit.
+    pub timeout: Duration,
+}
+
+/// The failures after which another endpoint is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct RetryOn {
+    /// The connection failed or broke before an answer.
+    pub error: bool,
+    /// Connecting or the answer took too long.
+    pub timeout: bool,
+    /// What the endpoint answered is not HTTP.
+    pub invalid_header: bool,
+    pub http_500: bool,
+    pub http_502: bool,
+    pub http_503: bool,
+    pub http_504: bool,
+    pub http_403: bool,
+    pub http_404: bool,
+    pub http_429: bool,
+    /// Also where a request that may not be repeated may have been seen.
+    pub non_idempotent: bool,
+}
+
+/// Which endpoint of a cluster is next.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Balance {
+    pub algorithm: Algorithm,
+    /// What chooses the endpoint, where the algorithm is by hash.
+    pub hash_by: Option<HashKey>,
+}
+
+/// How the next endpoint is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum Algorithm {
+    #[default]
+    RoundRobin,
+    LeastConnections,
+    /// The less loaded of two by the moving average of answer times.
+    Ewma,
+    /// By a consistent hash of the key.
+    Hash,
+    /// By a consistent hash of the key to a subset of this many endpoints, then round robin in it.
+    HashSubset(u32),
+}
+
+/// A text with variables: `$request_uri`, `${host}-$cookie_user`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HashKey {
+    /// As the annotation has it.
+    pub source: Arc<str>,
+    pub parts: Arc<[HashPart]>,
+}
+
+/// A part of a [`HashKey`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum HashPart {
+    Text(Arc<str>),
+    Variable(HashInput),
+}
+
+/// A variable, under its nginx name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum HashInput {
+    RequestUri,
+    Uri,
+    Args,
+    Host,
+    HttpHost,
+    RemoteAddr,
+    Scheme,
+    RequestMethod,
+    RequestId,
+    /// `$http_<name>`, with `-` for `_`.
+    Header(Arc<str>),
+    /// `$cookie_<name>`.
+    Cookie(Arc<str>),
+    /// `$arg_<name>`.
+    Arg(Arc<str>),
+}
+
+// === impl Policy ===
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            redirect: None,
+            ssl_redirect: SslRedirect::Off,
+            preserve_trailing_slash: false,
+            rewrite: None,
+            upstream_host: None,
+            body_limit: Some(1 << 20),
+            timeouts: Timeouts::default(),
+            retry: Retry::default(),
+            access_log: true,
+        }
+    }
+}
+
+// === impl Timeouts ===
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), send: Duration::from_secs(60), read: Duration::from_secs(60) }
+    }
+}
+
+// === impl Retry ===
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { on: RetryOn { error: true, timeout: true, ..RetryOn::default() }, tries: 3, timeout: Duration::ZERO }
+    }
+}
