@@ -14,6 +14,9 @@ pub enum Kind {
     EndpointSlice,
     Ingress,
     IngressClass,
+    /// No kind of Kubernetes: a file that objects come from, so that what is wrong with it has a place. Its path is the
+    /// name.
+    Manifest,
     Namespace,
     Secret,
     Service,
@@ -115,6 +118,7 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Ingress => "Ingress",
             Self::IngressClass => "IngressClass",
+            Self::Manifest => "Manifest",
             Self::Namespace => "Namespace",
             Self::Secret => "Secret",
             Self::Service => "Service",
@@ -139,6 +143,11 @@ impl ObjectKey {
     /// Names an Ingress.
     pub fn ingress(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self::new(Kind::Ingress, namespace, name)
+    }
+
+    /// Names a file that objects come from.
+    pub fn manifest(path: impl Into<Arc<str>>) -> Self {
+        Self::new(Kind::Manifest, "", path)
     }
 
     /// Names a Service.
