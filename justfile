@@ -1,0 +1,46 @@
+# What there is to do with this repository. CI runs these recipes, word for word.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Formatting, lints, documentation, licences: all that needs no test to run.
+check: fmt lint doc deny
+
+# Fails where the code is not formatted.
+fmt:
+    cargo fmt --check
+
+# Clippy on everything; a warning is an error.
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Builds the documentation; a broken link is an error.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Licences, bans and sources of what we depend on (wants cargo-deny).
+deny:
+    cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+# Everything that needs only Rust; tests that want a peer (nginx, Node) run where it is installed.
+test *args:
+    cargo test --locked {{ args }}
+
+# Only the tests that drive a whole gateway over sockets.
+conformance *args:
+    cargo test --locked --test conformance {{ args }}
+
+# Starts the demo, runs the lines that it prints, edits its canary's weight, and stops it.
+demo-test:
+    conformance/demo.sh
+
+# The program as it is shipped: one codegen unit, fat LTO.
+dist:
+    cargo build --locked --profile dist --bin serin
+
+# The image's root directory, in DIR, as the Dockerfile makes it.
+image-root dir: dist
+    image/collect "${CARGO_TARGET_DIR:-target}/dist/serin" {{ dir }}
