@@ -1,0 +1,91 @@
+//! The image, without a container runtime: its root directory is made by the Dockerfile's own script, and the program
+//! runs in it as the image's user, who has no rights on the machine.
+
+use crate::peer;
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// The user that the Dockerfile names.
+const USER: &str = "65532:65532";
+
+#[test]
+fn the_program_runs_in_the_images_root() {
+    let Some(root) = Root::collect() else { return };
+    let output = root.run(&["--version"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn the_images_root_holds_the_program_and_no_other() {
+    let Some(root) = Root::collect() else { return };
+    let mut programs = Vec::new();
+    let mut dirs = vec![root.path.clone()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).expect("the root can be listed") {
+            let path = entry.expect("the root can be listed").path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if !is_library(&path) && path.metadata().expect("the file is there").mode() & 0o111 != 0 {
+                programs.push(path.strip_prefix(&root.path).expect("the file is in the root").to_owned());
+            }
+        }
+    }
+    assert_eq!(programs, [PathBuf::from("serin")]);
+}
+
+#[test]
+fn the_dockerfile_uses_this_script_and_this_user() {
+    let dockerfile = include_str!("../Dockerfile");
+    assert!(dockerfile.contains("image/collect target/dist/serin /image"), "{dockerfile}");
+    assert!(dockerfile.contains(&format!("USER {USER}")), "{dockerfile}");
+    assert!(dockerfile.contains("\nFROM scratch\n"), "{dockerfile}");
+}
+
+/// The image's root directory, deleted on drop.
+struct Root {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+// === impl Root ===
+
+impl Root {
+    /// Makes the root, or `None` where that cannot be done.
+    fn collect() -> Option<Self> {
+        peer::program("setcap")?;
+        peer::program("chroot")?;
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        if dir.path().metadata().expect("the directory is there").uid() != 0 {
+            peer::absent("the right to change the root directory");
+            return None;
+        }
+        let path = dir.path().join("root");
+        let collect = Path::new(env!("CARGO_MANIFEST_DIR")).join("image/collect");
+        let output = Command::new(collect)
+            .args([Path::new(env!("CARGO_BIN_EXE_serin")), &path])
+            .output()
+            .expect("the script can be run");
+        assert!(output.status.success(), "{output:?}");
+        Some(Self { path, _dir: dir })
+    }
+
+    /// Runs the program in the root, as the image's user and with nothing in its environment.
+    fn run(&self, args: &[&str]) -> Output {
+        let chroot = peer::program("chroot").expect("it was there when the root was made");
+        Command::new(chroot)
+            .args(["--userspec", USER])
+            .arg(&self.path)
+            .arg("/serin")
+            .args(args)
+            .env_clear()
+            .output()
+            .expect("chroot can be run")
+    }
+}
+
+fn is_library(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains(".so"))
+}
