@@ -10,6 +10,8 @@
 mod affinity;
 mod canary;
 mod decide;
+mod host;
+mod paths;
 mod pattern;
 mod policy;
 mod table;
@@ -18,10 +20,12 @@ pub use self::{
     affinity::{Affinity, AffinityMode, AffinityPlan, CanaryBehavior, SameSite},
     canary::{Canary, CookieRule, FieldRule, Rule, Share, Sticky, ValueMatch},
     decide::{Answer, Forward, NoTrace, Plan, Request, Scheme, Step, Trace, Why, decide},
-    pattern::{InvalidPattern, Pattern},
+    host::{HostBuilder, HostTable, Route, RouteMatch, Side, Split},
+    paths::{PathMatch, PathRule},
+    pattern::{Captures, InvalidPattern, Pattern, PatternFlags},
     policy::{
-        Algorithm, Balance, HashInput, HashKey, HashPart, Policy, Redirect, Retry, RetryOn, Rewrite, SslRedirect,
-        Timeouts,
+        Algorithm, Balance, HashInput, HashKey, HashPart, InvalidHashKey, Policy, Redirect, Retry, RetryOn, Rewrite,
+        SslRedirect, Timeouts,
     },
-    table::{Host, HostBuilder, HostMatch, HostTable, PathMatch, PathRule, Route, RouteMatch, Side, Split, Table},
+    table::{Host, HostMatch, Table},
 };

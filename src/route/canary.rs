@@ -78,6 +78,21 @@ pub enum Sticky {
     ClientIp,
 }
 
+// === impl Canary ===
+
+impl<B> Canary<B> {
+    pub(super) fn map<C>(&self, backend: impl FnMut(&B) -> C) -> Canary<C> {
+        Canary {
+            ingress: self.ingress.clone(),
+            side: self.side.map(backend),
+            rule: self.rule.clone(),
+            share: self.share,
+            sticky: self.sticky.clone(),
+            keeps_sessions: self.keeps_sessions,
+        }
+    }
+}
+
 // === impl Share ===
 
 impl Default for Share {

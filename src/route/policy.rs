@@ -125,6 +125,19 @@ pub struct HashKey {
     pub parts: Arc<[HashPart]>,
 }
 
+/// Why a text with variables cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InvalidHashKey {
+    #[error("it is empty")]
+    Empty,
+    #[error("`${{` is not closed")]
+    Unclosed,
+    #[error("`$` stands without the name of a variable")]
+    NoName,
+    #[error("the variable `${0}` is not known")]
+    Unknown(String),
+}
+
 /// A part of a [`HashKey`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum HashPart {
@@ -183,5 +196,110 @@ impl Default for Timeouts {
 impl Default for Retry {
     fn default() -> Self {
         Self { on: RetryOn { error: true, timeout: true, ..RetryOn::default() }, tries: 3, timeout: Duration::ZERO }
+    }
+}
+
+// === impl HashKey ===
+
+impl HashKey {
+    /// Reads a text with variables, written as nginx has them: `$name` or `${name}`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is empty, or a variable is not known here.
+    pub fn parse(source: &str) -> Result<Self, InvalidHashKey> {
+        let mut parts = Vec::new();
+        let mut rest = source;
+        while let Some(dollar) = rest.find('$') {
+            if dollar > 0 {
+                parts.push(HashPart::Text(rest[..dollar].into()));
+            }
+            let after = &rest[dollar + 1..];
+            let name;
+            (name, rest) = match after.strip_prefix('{') {
+                Some(braced) => braced.split_once('}').ok_or(InvalidHashKey::Unclosed)?,
+                None => {
+                    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+                    after.split_at(end)
+                }
+            };
+            if name.is_empty() {
+                return Err(InvalidHashKey::NoName);
+            }
+            let input = HashInput::named(name).ok_or_else(|| InvalidHashKey::Unknown(name.to_owned()))?;
+            parts.push(HashPart::Variable(input));
+        }
+        if !rest.is_empty() {
+            parts.push(HashPart::Text(rest.into()));
+        }
+        if parts.is_empty() {
+            return Err(InvalidHashKey::Empty);
+        }
+        Ok(Self { source: source.into(), parts: parts.into() })
+    }
+}
+
+// === impl HashInput ===
+
+impl HashInput {
+    /// The variable of a name, without the `$`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let part = |prefix| name.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty());
+        Some(match name {
+            "request_uri" => Self::RequestUri,
+            "uri" | "document_uri" => Self::Uri,
+            "args" | "query_string" => Self::Args,
+            "host" => Self::Host,
+            "http_host" => Self::HttpHost,
+            "remote_addr" | "binary_remote_addr" => Self::RemoteAddr,
+            "scheme" => Self::Scheme,
+            "request_method" => Self::RequestMethod,
+            "request_id" | "req_id" => Self::RequestId,
+            _ => {
+                if let Some(header) = part("http_") {
+                    Self::Header(header.replace('_', "-").into())
+                } else if let Some(cookie) = part("cookie_") {
+                    Self::Cookie(cookie.into())
+                } else {
+                    Self::Arg(part("arg_")?.into())
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_stand_among_text() {
+        let key = HashKey::parse("${host}-$cookie_user/$http_x_tenant").unwrap();
+        assert_eq!(
+            *key.parts,
+            [
+                HashPart::Variable(HashInput::Host),
+                HashPart::Text("-".into()),
+                HashPart::Variable(HashInput::Cookie("user".into())),
+                HashPart::Text("/".into()),
+                HashPart::Variable(HashInput::Header("x-tenant".into())),
+            ]
+        );
+        assert_eq!(*HashKey::parse("plain").unwrap().parts, [HashPart::Text("plain".into())]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for (source, fault) in [
+            ("", InvalidHashKey::Empty),
+            ("$", InvalidHashKey::NoName),
+            ("a$-", InvalidHashKey::NoName),
+            ("${host", InvalidHashKey::Unclosed),
+            ("$geoip_city", InvalidHashKey::Unknown("geoip_city".into())),
+            ("$arg_", InvalidHashKey::Unknown("arg_".into())),
+        ] {
+            assert_eq!(HashKey::parse(source), Err(fault), "{source}");
+        }
     }
 }

@@ -1,25 +1,43 @@
-//! The table: hosts, their paths, and the split of each route.
+//! The table: all hosts, and what each answers.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    hash::{BuildHasher, Hash, Hasher},
+    sync::Arc,
+};
 
-use serde::Serialize;
+use foldhash::fast::FixedState;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{Affinity, Canary, Pattern, Policy};
-use crate::key::{Hostname, RouteId};
+use super::{HostTable, Route};
+use crate::key::Hostname;
+
+/// In how many parts the map of hosts is; a changed table shares all but one with the former.
+const SHARDS: usize = 256;
+/// No host is longer.
+const MAX_HOST: usize = 253;
 
 /// All routes.
 ///
-/// The map of hosts is in parts that a changed table shares with the former one, so that a change of one host costs
-/// one part.
-#[derive(Clone, Debug)]
+/// Finding a host costs the same however many there are, and allocates nothing. A table with one host changed shares
+/// the others, and nearly all of the map, with the table that it was made of.
 pub struct Table<B, R> {
-    // the route helper chooses: e.g. shards: Box<[Arc<HashMap<Hostname, Arc<Host<B, R>>>>]>
-    hosts: std::collections::HashMap<Hostname, Arc<Host<B, R>>>,
+    /// The hosts with a name, by its hash.
+    shards: Arc<[Arc<Shard<B, R>>]>,
+    /// Any host: what no name fits.
+    any: Option<Arc<Host<B, R>>>,
     /// What serves a request that no route matches: `--default-backend-service`.
     pub default: Option<Arc<Route<B, R>>>,
     /// The number of the publication that made it.
     pub number: u64,
 }
+
+type Shard<B, R> = HashMap<HostKey, Arc<Host<B, R>>, FixedState>;
+
+/// A host that is looked up by bytes.
+#[derive(Clone, PartialEq, Eq)]
+struct HostKey(Hostname);
 
 /// What a host answers.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -30,73 +48,6 @@ pub enum Host<B, R> {
     Twin { to: Hostname, status: u16 },
 }
 
-/// The routes of a host.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct HostTable<B, R> {
-    pub name: Hostname,
-    /// Where `/` alone is redirected to (`app-root`).
-    pub app_root: Option<Arc<str>>,
-    pub routes: Vec<Arc<Route<B, R>>>,
-    /// Finds the position of a route by the path; shared with tables that only differ in `B` and `R`.
-    #[serde(skip)]
-    index: Arc<()>,
-}
-
-/// Collects the routes of a host and builds the index.
-#[derive(Debug)]
-pub struct HostBuilder<B, R> {
-    _routes: Vec<Arc<Route<B, R>>>,
-}
-
-/// A path of a host and what serves it.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-pub struct Route<B, R> {
-    pub id: RouteId,
-    /// What the route carries at run time.
-    #[serde(skip)]
-    pub state: R,
-    pub path: PathRule,
-    pub split: Split<B>,
-    pub policy: Arc<Policy>,
-    /// The Service of the stable side, as logs and metrics call it.
-    pub service: Arc<str>,
-}
-
-/// How a path of the table is compared with the path of a request.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub enum PathRule {
-    /// The whole path.
-    Exact(Arc<str>),
-    /// By elements: `/foo` takes `/foo`, `/foo/` and `/foo/bar`, not `/foobar`. `/foo/` takes what is below, and sends
-    /// `/foo` there with a redirect, as nginx does.
-    Prefix(Arc<str>),
-    /// From the start, ignoring case, in the order of the host's routes. Where one route of a host is a regex, all are.
-    Regex(Pattern),
-}
-
-/// Who serves the requests of a route.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Split<B> {
-    /// None where the backend cannot be used; then the answer is 503.
-    pub stable: Option<Side<B>>,
-    /// Serves instead while the stable side has no endpoint (`default-backend`).
-    pub fallback: Option<Side<B>>,
-    /// In the order in which they are asked: by priority, then age.
-    pub canaries: Vec<Canary<B>>,
-    pub affinity: Option<Arc<Affinity>>,
-    /// A header, query or cookie rule wins over a session (`serin.dev/affinity-precedence: rules`).
-    pub rules_before_affinity: bool,
-}
-
-/// One side of a split.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Side<B> {
-    pub backend: B,
-    /// The name in logs, metrics and cookies: `<namespace>-<service>-<port>` with the port as the Ingress writes it.
-    pub name: Arc<str>,
-    pub balance: super::Balance,
-}
-
 /// How well a host of the table fits a request: an exact one beats a wildcard, that beats any host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub enum HostMatch {
@@ -105,20 +56,280 @@ pub enum HostMatch {
     Exact,
 }
 
-/// How well a path of the table fits: an exact one beats a longer prefix, that beats a shorter one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub enum PathMatch {
-    Prefix(usize),
-    Regex(usize),
-    Exact,
+// === impl Table ===
+
+impl<B, R> Table<B, R> {
+    /// A table without hosts.
+    #[must_use]
+    pub fn new() -> Self {
+        let empty = Arc::new(Shard::default());
+        Self { shards: (0..SHARDS).map(|_| empty.clone()).collect(), any: None, default: None, number: 0 }
+    }
+
+    /// This table with one host set, or removed.
+    #[must_use]
+    pub fn with_host(&self, name: Hostname, host: Option<Arc<Host<B, R>>>) -> Self {
+        self.with_hosts([(name, host)])
+    }
+
+    /// This table with several hosts set, or removed.
+    #[must_use]
+    pub fn with_hosts(&self, hosts: impl IntoIterator<Item = (Hostname, Option<Arc<Host<B, R>>>)>) -> Self {
+        let mut table = self.clone();
+        let shards = Arc::make_mut(&mut table.shards);
+        for (name, host) in hosts {
+            if name.is_any() {
+                table.any = host;
+                continue;
+            }
+            let shard = Arc::make_mut(&mut shards[shard_of(name.as_str().as_bytes())]);
+            match host {
+                Some(host) => {
+                    shard.insert(HostKey(name), host);
+                }
+                None => {
+                    shard.remove(name.as_str().as_bytes());
+                }
+            }
+        }
+        table
+    }
+
+    /// A host of the table, by its own name.
+    #[must_use]
+    pub fn host(&self, name: &Hostname) -> Option<&Arc<Host<B, R>>> {
+        if name.is_any() { self.any.as_ref() } else { self.named(name.as_str().as_bytes()) }
+    }
+
+    /// All hosts, in no order.
+    pub fn hosts(&self) -> impl Iterator<Item = (Hostname, &Arc<Host<B, R>>)> {
+        let named = self.shards.iter().flat_map(|shard| shard.iter()).map(|(name, host)| (name.0.clone(), host));
+        named.chain(self.any.iter().map(|host| (Hostname::any(), host)))
+    }
+
+    /// How many hosts there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum::<usize>() + usize::from(self.any.is_some())
+    }
+
+    /// Whether there is no host.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The host that a request is for, by its Host or `:authority` as received.
+    ///
+    /// Case does not matter; a port and one trailing dot are dropped. An exact host beats a wildcard, which stands for
+    /// exactly one label of letters, digits, `-` and `_`; that beats any host.
+    #[must_use]
+    pub fn find_host(&self, authority: &[u8]) -> Option<(HostMatch, &Arc<Host<B, R>>)> {
+        let mut buffer = [0; MAX_HOST];
+        if let Some(name) = fold(authority, &mut buffer) {
+            if let Some(host) = self.named(name) {
+                return Some((HostMatch::Exact, host));
+            }
+            if let Some(host) = wildcard_of(name).and_then(|name| self.named(name)) {
+                return Some((HostMatch::Wildcard, host));
+            }
+        }
+        self.any.as_ref().map(|host| (HostMatch::Any, host))
+    }
+
+    fn named(&self, name: &[u8]) -> Option<&Arc<Host<B, R>>> {
+        self.shards[shard_of(name)].get(name)
+    }
 }
 
-/// A route that fits a request, and how well.
-#[derive(Debug)]
-pub struct RouteMatch<'t, B, R> {
-    pub host: HostMatch,
-    pub path: PathMatch,
-    pub route: &'t Arc<Route<B, R>>,
-    /// The request lacks only a trailing slash: it is redirected to the path with it.
-    pub add_slash: bool,
+/// The shard of a host. Its map uses the other bits of the same hash.
+fn shard_of(name: &[u8]) -> usize {
+    (FixedState::default().hash_one(name) >> 32) as usize % SHARDS
+}
+
+/// The host of an authority: `Shop.Example.:8080` → `shop.example`. None where no host of a table could be meant.
+fn fold<'b>(authority: &[u8], buffer: &'b mut [u8; MAX_HOST]) -> Option<&'b mut [u8]> {
+    let host = host_of(authority);
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let name = buffer.get_mut(..host.len())?;
+    name.copy_from_slice(host);
+    name.make_ascii_lowercase();
+    // A client cannot ask for a wildcard by its own name.
+    (!name.starts_with(b"*")).then_some(name)
+}
+
+/// An authority without its port. An IPv6 address keeps its brackets.
+pub(super) fn host_of(authority: &[u8]) -> &[u8] {
+    let end = match authority {
+        [b'[', ..] => memchr::memchr(b']', authority).map(|at| at + 1),
+        _ => memchr::memchr(b':', authority),
+    };
+    &authority[..end.unwrap_or(authority.len())]
+}
+
+/// The wildcard that fits a host: `a.shop.example` → `*.shop.example`.
+fn wildcard_of(name: &mut [u8]) -> Option<&[u8]> {
+    let dot = memchr::memchr(b'.', name)?;
+    let label = &name[..dot];
+    if label.is_empty() || !label.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')) {
+        return None;
+    }
+    name[dot - 1] = b'*';
+    Some(&name[dot - 1..])
+}
+
+impl<B, R> Clone for Table<B, R> {
+    fn clone(&self) -> Self {
+        Self { shards: self.shards.clone(), any: self.any.clone(), default: self.default.clone(), number: self.number }
+    }
+}
+
+impl<B, R> Default for Table<B, R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Equal where all hosts and the default are; the number does not count.
+impl<B: PartialEq, R: PartialEq> PartialEq for Table<B, R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.any == other.any && self.default == other.default && self.shards == other.shards
+    }
+}
+
+impl<B: fmt::Debug, R: fmt::Debug> fmt::Debug for Table<B, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts: BTreeMap<_, _> = self.hosts().collect();
+        f.debug_struct("Table")
+            .field("number", &self.number)
+            .field("hosts", &hosts)
+            .field("default", &self.default)
+            .finish()
+    }
+}
+
+/// The hosts are in the order of their names.
+impl<B: Serialize, R: Serialize> Serialize for Table<B, R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let hosts: BTreeMap<_, _> = self.hosts().collect();
+        let mut table = serializer.serialize_struct("Table", 3)?;
+        table.serialize_field("number", &self.number)?;
+        table.serialize_field("hosts", &hosts)?;
+        table.serialize_field("default", &self.default)?;
+        table.end()
+    }
+}
+
+// === impl HostKey ===
+
+/// The hash is that of the bytes, so that a host is found by them.
+impl Hash for HostKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_str().as_bytes().hash(state);
+    }
+}
+
+impl std::borrow::Borrow<[u8]> for HostKey {
+    fn borrow(&self) -> &[u8] {
+        self.0.as_str().as_bytes()
+    }
+}
+
+// === impl Host ===
+
+impl<B, R> Host<B, R> {
+    /// The same host with backends named, and routes carried, in another way.
+    pub fn map<C, S>(&self, mut backend: impl FnMut(&B) -> C, mut state: impl FnMut(&Route<B, R>) -> S) -> Host<C, S> {
+        match self {
+            Self::Routes(host) => Host::Routes(host.map(&mut backend, &mut state)),
+            Self::Twin { to, status } => Host::Twin { to: to.clone(), status: *status },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn twin(to: &str) -> Arc<Host<u8, ()>> {
+        Arc::new(Host::Twin { to: Hostname::parse(to).unwrap(), status: 308 })
+    }
+
+    fn name(text: &str) -> Hostname {
+        if text.is_empty() { Hostname::any() } else { Hostname::parse(text).unwrap() }
+    }
+
+    /// A table in which each host names itself.
+    fn table(names: &[&str]) -> Table<u8, ()> {
+        let own = |text: &str| twin(if text.is_empty() { "any" } else { text.trim_start_matches("*.") });
+        Table::new().with_hosts(names.iter().map(|text| (name(text), Some(own(text)))))
+    }
+
+    fn found(table: &Table<u8, ()>, authority: &str) -> Option<HostMatch> {
+        table.find_host(authority.as_bytes()).map(|(fits, _)| fits)
+    }
+
+    #[test]
+    fn an_exact_host_beats_a_wildcard_and_that_any() {
+        assert!(HostMatch::Exact > HostMatch::Wildcard && HostMatch::Wildcard > HostMatch::Any);
+        let table = table(&["a.shop.example", "*.shop.example", ""]);
+        assert_eq!(found(&table, "a.shop.example"), Some(HostMatch::Exact));
+        assert_eq!(found(&table, "b.shop.example"), Some(HostMatch::Wildcard));
+        assert_eq!(found(&table, "shop.example"), Some(HostMatch::Any));
+    }
+
+    #[test]
+    fn a_wildcard_is_exactly_one_label() {
+        let table = table(&["*.shop.example"]);
+        assert_eq!(found(&table, "a_b-1.shop.example"), Some(HostMatch::Wildcard));
+        for authority in ["shop.example", "a.b.shop.example", ".shop.example", "*.shop.example", "a b.shop.example"] {
+            assert_eq!(found(&table, authority), None, "{authority}");
+        }
+    }
+
+    #[test]
+    fn case_port_and_trailing_dot_do_not_matter() {
+        let table = table(&["shop.example", "*.shop.example"]);
+        for authority in ["shop.example", "SHOP.Example", "shop.example:80", "shop.example.", "shop.example.:1234"] {
+            assert_eq!(found(&table, authority), Some(HostMatch::Exact), "{authority}");
+        }
+        assert_eq!(found(&table, "X.Shop.Example:8080"), Some(HostMatch::Wildcard));
+        assert_eq!(found(&table, "shop.example.."), None);
+    }
+
+    #[test]
+    fn what_is_no_name_is_for_any_host() {
+        let table = table(&["shop.example", ""]);
+        let long = "a.".repeat(200);
+        for authority in ["", "10.0.0.1", "[::1]", "[::1]:80", "[shop.example", "\u{e4}.example", ":80", &long] {
+            assert_eq!(found(&table, authority), Some(HostMatch::Any), "{authority}");
+        }
+        assert_eq!(table.find_host(b"\xff\xfe").map(|(fits, _)| fits), Some(HostMatch::Any));
+    }
+
+    #[test]
+    fn a_changed_table_shares_all_but_one_part() {
+        let names: Vec<_> = (0..1000).map(|n| format!("h{n}.example")).collect();
+        let before = table(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let after = before.with_host(name("h7.example"), Some(twin("other.example")));
+        let changed = before.shards.iter().zip(&*after.shards).filter(|(a, b)| !Arc::ptr_eq(a, b)).count();
+        assert_eq!(changed, 1);
+        assert_eq!(before.len(), 1000);
+        assert_ne!(before, after);
+        assert_eq!(after.with_host(name("h7.example"), before.host(&name("h7.example")).cloned()), before);
+    }
+
+    #[test]
+    fn a_removed_host_is_gone() {
+        let table = table(&["a.example", ""]).with_hosts([(name("a.example"), None), (name(""), None)]);
+        assert!(table.is_empty());
+        assert_eq!(found(&table, "a.example"), None);
+    }
+
+    #[test]
+    fn a_host_without_a_port_keeps_brackets() {
+        for (authority, host) in [("[::1]:80", "[::1]"), ("[::1", "[::1"), ("a:80", "a"), ("a", "a"), (":", "")] {
+            assert_eq!(host_of(authority.as_bytes()), host.as_bytes());
+        }
+    }
 }
