@@ -179,7 +179,7 @@ impl Shown {
             writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}")?;
             match self.unit {
                 Unit::Nanoseconds => {
-                    writeln!(out, "{name}_sum{{{labels}}} {}", Duration::from_nanos(sum).as_secs_f64())?
+                    writeln!(out, "{name}_sum{{{labels}}} {}", Duration::from_nanos(sum).as_secs_f64())?;
                 }
                 Unit::Bytes => writeln!(out, "{name}_sum{{{labels}}} {sum}")?,
             }
