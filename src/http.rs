@@ -23,6 +23,11 @@
 //! * Reading a head or a body in pieces gives the same result as reading it whole.
 
 pub mod body;
+pub mod cookie;
+pub mod host;
+pub mod path;
+pub mod proxy_protocol;
+pub mod query;
 pub mod request;
 pub mod response;
 
