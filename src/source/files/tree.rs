@@ -1,0 +1,345 @@
+//! The files below a path: which there are, and what each said when it could last be read.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fs,
+    hash::{DefaultHasher, Hasher},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tracing::debug;
+
+use super::{
+    Config, Loaded,
+    manifest::{self, Fault, Listed, Manifest},
+};
+use crate::{
+    api::Object,
+    key::ObjectKey,
+    problem::{Level, Problem, Reason},
+    source::endpoint_flag,
+    store::Age,
+};
+
+/// The files below a path.
+#[derive(Debug)]
+pub(super) struct Tree {
+    config: Config,
+    /// By path, whose order decides between objects of the same name.
+    files: BTreeMap<Arc<str>, File>,
+    /// What is wrong with directories, by path.
+    faults: BTreeMap<Arc<str>, Fault>,
+}
+
+/// Told of every directory before it is listed, so that no change after the listing is missed.
+pub(super) trait Watch {
+    fn watch(&mut self, directory: &Path);
+}
+
+/// Watches nothing.
+#[derive(Debug)]
+pub(super) struct Unwatched;
+
+#[derive(Debug, Default)]
+struct File {
+    /// The state in which it was last read, if that can be told from others.
+    seen: Option<Seen>,
+    /// A hash of the bytes that were last read.
+    digest: Option<u64>,
+    /// What it said when it could last be read.
+    manifest: Option<Manifest>,
+    /// Why it cannot be read now.
+    faults: Vec<Fault>,
+}
+
+/// What tells a state of a file from another without reading it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Seen {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What is found on a walk.
+struct Survey<'w, W> {
+    watch: &'w mut W,
+    /// Directories on the way, by device and number, so that links in a circle end.
+    directories: HashSet<(u64, u64)>,
+    files: BTreeMap<Arc<str>, PathBuf>,
+    faults: BTreeMap<Arc<str>, Fault>,
+}
+
+/// A file whose state is younger than this when it is read may change again without a sign, since times are coarse.
+const COARSE: Duration = Duration::from_secs(2);
+
+// === impl Tree ===
+
+impl Tree {
+    /// Knows no file yet.
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, files: BTreeMap::new(), faults: BTreeMap::new() }
+    }
+
+    /// Looks at all files and reads those that changed. Tells whether anything is different now.
+    pub(super) fn scan(&mut self, watch: &mut impl Watch) -> bool {
+        let survey = Survey::of(&self.config.path, watch);
+        let mut different = survey.faults != self.faults;
+        let found = &survey.files;
+        let lost = |path: &str| survey.faults.keys().any(|directory| Path::new(path).starts_with(&**directory));
+        self.files.retain(|path, _| {
+            let stays = found.contains_key(path) || lost(path);
+            different |= !stays;
+            stays
+        });
+        for (path, place) in survey.files {
+            match self.files.entry(path.clone()).or_default().look(&path, &place) {
+                Look::Same => {}
+                Look::Different => different = true,
+                Look::Gone => different |= self.files.remove(&path).is_some_and(|file| file.manifest.is_some()),
+            }
+        }
+        self.faults = survey.faults;
+        different
+    }
+
+    /// Takes `bytes` for the content of the file at `path`.
+    pub(super) fn put(&mut self, path: &str, bytes: &[u8]) {
+        self.files.entry(path.into()).or_default().read(path, bytes);
+    }
+
+    /// Whether the path, a directory or a file is out of reach now. Its return may make no event.
+    pub(super) fn is_faulty(&self) -> bool {
+        !self.faults.is_empty() || self.files.values().any(File::is_out_of_reach)
+    }
+
+    /// All that the files say, with the endpoints of the command line.
+    pub(super) fn loaded(&self) -> Loaded {
+        let mut loaded = Loaded::default();
+        let mut places: HashMap<&ObjectKey, (&str, &Listed)> = HashMap::new();
+        for (path, file) in &self.files {
+            file.problems(path, &mut loaded.problems);
+            let Some(manifest) = &file.manifest else { continue };
+            for kind in &manifest.ignored {
+                *loaded.ignored.entry(kind.clone()).or_default() += 1;
+            }
+            for (position, listed) in (0..).zip(&manifest.objects) {
+                if let Some((first_path, first)) = places.get(&listed.key) {
+                    loaded.problems.push(twice(path, listed, first_path, first));
+                    continue;
+                }
+                places.insert(&listed.key, (path, listed));
+                let age = match listed.object.created() {
+                    Some(time) => Age::Created(time),
+                    None => Age::listed(path.clone(), position),
+                };
+                loaded.objects.push((listed.object.clone(), age));
+            }
+        }
+        let (slices, problems) = endpoint_flag::slices(&self.config.endpoints, |namespace, name| {
+            match &places.get(&ObjectKey::service(namespace, name))?.1.object {
+                Object::Service(service) => Some(service),
+                _ => None,
+            }
+        });
+        loaded.objects.extend(slices);
+        loaded.problems.extend(problems);
+        let effect = "what was read before stays";
+        loaded.problems.extend(self.faults.iter().map(|(path, fault)| fault.problem(path, effect)));
+        loaded.problems.sort();
+        loaded
+    }
+}
+
+/// The problem of an object that another file holds too.
+fn twice(path: &str, listed: &Listed, first_path: &str, first: &Listed) -> Problem {
+    Problem {
+        object: listed.key.clone(),
+        field: "metadata.name".to_owned(),
+        level: Level::Error,
+        reason: Reason::Conflict,
+        fault: format!(
+            "the object is in {first_path}:{}:{} and again in {path}:{}:{}",
+            first.at.line, first.at.column, listed.at.line, listed.at.column
+        ),
+        effect: "the first is used, and the second has no effect".to_owned(),
+        mend: "Keep one of them".to_owned(),
+    }
+}
+
+// === impl Unwatched ===
+
+impl Watch for Unwatched {
+    fn watch(&mut self, _: &Path) {}
+}
+
+// === impl File ===
+
+/// What became of a file.
+enum Look {
+    Same,
+    Different,
+    Gone,
+}
+
+impl File {
+    /// Reads the file if it may have changed.
+    fn look(&mut self, path: &str, place: &Path) -> Look {
+        let now = SystemTime::now();
+        let metadata = match fs::metadata(place) {
+            Ok(metadata) if metadata.is_file() => metadata,
+            Ok(_) => return Look::Gone,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !place.is_symlink() => return Look::Gone,
+            Err(error) => return self.fail(&error),
+        };
+        let seen = Seen::of(&metadata);
+        if self.seen == Some(seen) {
+            return Look::Same;
+        }
+        match fs::read(place) {
+            Ok(bytes) => {
+                self.seen = seen.is_settled(now).then_some(seen);
+                if self.read(path, &bytes) { Look::Different } else { Look::Same }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Look::Gone,
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Reads what the file holds now. Tells whether that is something else than before.
+    fn read(&mut self, path: &str, bytes: &[u8]) -> bool {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        let digest = Some(hasher.finish());
+        if self.digest == digest {
+            return false;
+        }
+        self.digest = digest;
+        match manifest::read(bytes) {
+            Ok(manifest) => {
+                for kind in &manifest.ignored {
+                    debug!(file = path, kind, "object of no use");
+                }
+                self.manifest = Some(manifest);
+                self.faults = Vec::new();
+            }
+            Err(faults) => self.faults = faults,
+        }
+        true
+    }
+
+    /// Notes that the file itself cannot be read.
+    fn fail(&mut self, error: &io::Error) -> Look {
+        let faults = vec![Fault::of_file(error.to_string(), "Make the file readable, or remove it")];
+        self.seen = None;
+        self.digest = None;
+        if self.faults == faults {
+            return Look::Same;
+        }
+        self.faults = faults;
+        Look::Different
+    }
+
+    /// Whether the file is there, but its bytes are not to be had.
+    fn is_out_of_reach(&self) -> bool {
+        self.digest.is_none()
+    }
+
+    fn problems(&self, path: &str, problems: &mut Vec<Problem>) {
+        let effect = match &self.manifest {
+            Some(manifest) if !manifest.objects.is_empty() => "the former objects of the file stay",
+            _ => "no object of the file is used",
+        };
+        let manifest = self.manifest.iter().flat_map(|manifest| &manifest.faults);
+        problems.extend(self.faults.iter().chain(manifest).map(|fault| fault.problem(path, effect)));
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether a change after `now` would show.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let seconds = self.changed.0.max(self.modified.0);
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or_default());
+        changed + COARSE < now
+    }
+}
+
+// === impl Survey ===
+
+impl<'w, W: Watch> Survey<'w, W> {
+    fn of(root: &Path, watch: &'w mut W) -> Self {
+        let (directories, files, faults) = Default::default();
+        let mut survey = Self { watch, directories, files, faults };
+        match fs::metadata(root) {
+            Ok(metadata) if metadata.is_dir() => {
+                survey.directory(root, &metadata).unwrap_or_else(|error| survey.fail(root, &error));
+            }
+            Ok(_) => survey.file(root),
+            Err(error) => survey.fail(root, &error),
+        }
+        survey
+    }
+
+    /// Finds what is in a directory. Fails if it cannot be listed itself.
+    fn directory(&mut self, directory: &Path, metadata: &fs::Metadata) -> io::Result<()> {
+        if !self.directories.insert((metadata.dev(), metadata.ino())) {
+            return Ok(());
+        }
+        self.watch.watch(directory);
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                paths.push(entry.path());
+            }
+        }
+        // Where links lead to one directory twice, the first path is the one that counts.
+        paths.sort();
+        for path in paths {
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => match self.directory(&path, &metadata) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.fail(&path, &error),
+                    _ => {}
+                },
+                _ if is_manifest(&path) => self.file(&path),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) {
+        // What replaces the target of a link does so in the directory of the target.
+        if path.is_symlink()
+            && let Ok(target) = fs::canonicalize(path)
+            && let Some(directory) = target.parent()
+        {
+            self.watch.watch(directory);
+        }
+        self.files.insert(path.to_string_lossy().into(), path.to_owned());
+    }
+
+    fn fail(&mut self, directory: &Path, error: &io::Error) {
+        let mend = "Make the directory readable, or name another";
+        self.faults.insert(directory.to_string_lossy().into(), Fault::of_file(error.to_string(), mend));
+    }
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
