@@ -32,6 +32,8 @@ pub mod request;
 pub mod response;
 
 mod field;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod refusal;
 mod token;
 mod write;

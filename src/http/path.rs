@@ -25,13 +25,13 @@ pub fn normalize<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> Result<&'a [u8
         rest = tail;
         let mut byte = *byte;
         if byte == b'%' {
-            byte = escaped(tail).filter(|byte| *byte != 0).ok_or(BadPath)?;
+            byte = escaped(tail).ok_or(BadPath)?;
             rest = &tail[2..];
         }
-        if byte == b'/' {
-            end_segment(scratch, true)?;
-        } else {
-            scratch.push(byte);
+        match byte {
+            0 => return Err(BadPath),
+            b'/' => end_segment(scratch, true)?,
+            _ => scratch.push(byte),
         }
     }
     end_segment(scratch, false)?;
@@ -43,7 +43,7 @@ fn is_normal(path: &[u8]) -> bool {
     let mut after_slash = false;
     for byte in path {
         match byte {
-            b'%' => return false,
+            b'%' | 0 => return false,
             b'/' | b'.' if after_slash => return false,
             _ => after_slash = *byte == b'/',
         }
@@ -110,6 +110,7 @@ mod tests {
             ("/../a", None),
             ("/%2e%2e/a", None),
             ("/%00", None),
+            ("/a\0", None),
             ("/%", None),
             ("/%4", None),
             ("/%zz", None),
