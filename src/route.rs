@@ -7,14 +7,20 @@
 //! [`decide`] is the one decision for every protocol: a view of a request in, a [`Plan`] out. It is pure: chance, time
 //! and the health of backends are arguments.
 
-mod affinity;
+pub mod affinity;
 mod canary;
+mod choose;
 mod decide;
+mod fields;
 mod host;
 mod paths;
 mod pattern;
 mod policy;
+mod redirect;
+mod rewrite;
+mod sticky;
 mod table;
+mod variables;
 
 pub use self::{
     affinity::{Affinity, AffinityMode, AffinityPlan, CanaryBehavior, SameSite},
@@ -29,3 +35,6 @@ pub use self::{
     },
     table::{Host, HostMatch, Table},
 };
+
+#[cfg(test)]
+mod tests;

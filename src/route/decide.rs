@@ -4,8 +4,13 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{AffinityPlan, Canary, HostMatch, PathMatch, Route, Side, Table};
-use crate::draw::Draw;
+use super::{
+    AffinityPlan, Algorithm, Canary, Host, HostMatch, HostTable, PathMatch, Route, Side, SslRedirect, Table,
+    choose::{self, Choice},
+    fields, redirect,
+    rewrite::{self, Rewritten},
+};
+use crate::{draw::Draw, key::Hostname};
 
 /// A view of a request, whatever the protocol.
 pub trait Request {
@@ -60,6 +65,8 @@ pub enum Why {
     NoEndpoints,
     /// The path cannot be read: 400.
     BadPath,
+    /// It would be redirected to https and names no host: 400.
+    NoHost,
     /// A redirect.
     Redirect { status: u16, location: Vec<u8> },
 }
@@ -78,7 +85,7 @@ pub struct Forward<'t, B, R> {
     /// The hash of what the side balances by.
     pub hash: Option<u64>,
     pub affinity: Option<AffinityPlan<'t>>,
-    /// A cookie for the answer, which makes a weighted choice stick.
+    /// The value of a `Set-Cookie` for the answer, which makes a weighted choice stick.
     pub set_cookie: Option<Vec<u8>>,
 }
 
@@ -86,6 +93,11 @@ pub struct Forward<'t, B, R> {
 pub trait Trace {
     /// Takes a step note of. `step` is called only by those who want to know.
     fn note(&mut self, step: impl FnOnce() -> Step);
+
+    /// Whether anybody wants to know.
+    fn watches(&self) -> bool {
+        true
+    }
 }
 
 /// Watches nothing.
@@ -96,7 +108,7 @@ pub struct NoTrace;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Step {
     /// A host of the table was tried.
-    Host { host: String, fits: Option<HostMatch> },
+    Host { host: String, fits: Option<HostMatch>, chosen: bool },
     /// A route of the host was compared.
     Path { route: String, fits: Option<PathMatch>, chosen: bool },
     /// A rule of a canary was asked.
@@ -107,20 +119,151 @@ pub enum Step {
     Note(String),
 }
 
-impl Trace for NoTrace {
-    fn note(&mut self, _: impl FnOnce() -> Step) {}
-}
-
 /// Decides what to do with a request.
 ///
-/// `now` is the time in seconds since 1970, for cookies; `up` tells whether a backend has an endpoint that may serve.
+/// `now` is the time in seconds since 1970, for policies that depend on it; `up` tells whether a backend has an endpoint
+/// that may serve. A request that is only sent on allocates nothing here.
+///
+/// The order is: the host, the path, redirects of the host, the route, its redirects (to a fixed place, to https, to
+/// the path with a slash), the side, the changes. A redirect needs no endpoint.
 pub fn decide<'t, B, R>(
-    _table: &'t Table<B, R>,
-    _request: &impl Request,
-    _draw: &mut impl Draw,
+    table: &'t Table<B, R>,
+    request: &impl Request,
+    draw: &mut impl Draw,
     _now: u64,
-    _up: impl Fn(&B) -> bool,
-    _trace: &mut impl Trace,
+    up: impl Fn(&B) -> bool,
+    trace: &mut impl Trace,
 ) -> Plan<'t, B, R> {
-    Plan::Answer(Answer { route: None, why: Why::NoRoute })
+    let answer = |route, why| Plan::Answer(Answer { route, why });
+
+    // `OPTIONS *` is about no path, and about no host's routes.
+    let any = request.target() == b"*";
+    let path = if any { b"/" } else { fields::split_target(request.target()).0 };
+    let Some(path) = fields::normalize(path) else {
+        trace.note(|| Step::Note("the path cannot be read".to_owned()));
+        return answer(None, Why::BadPath);
+    };
+    let host = if any { table.host(&Hostname::any()) } else { find_host(table, request.authority(), trace) };
+    let routes = match host.map(|host| &**host) {
+        Some(Host::Twin { to, status }) => {
+            let location = redirect::to_twin(request, to.as_str());
+            return answer(None, Why::Redirect { status: *status, location });
+        }
+        Some(Host::Routes(routes)) => Some(routes),
+        None => None,
+    };
+    if let Some(root) = routes.and_then(|routes| routes.app_root.as_deref())
+        && *path == *b"/"
+    {
+        return answer(None, Why::Redirect { status: 302, location: redirect::to_app_root(request, root) });
+    }
+
+    let found = routes.and_then(|routes| find_route(routes, &path, trace));
+    let (route, add_slash) = match (found, &table.default) {
+        (Some((route, add_slash)), _) => (route, add_slash),
+        (None, Some(default)) => {
+            trace.note(|| Step::Note("no route fits: the default backend serves".to_owned()));
+            (&**default, false)
+        }
+        (None, None) => return answer(None, Why::NoRoute),
+    };
+    if let Some(why) = redirected(route, request, add_slash) {
+        return answer(Some(route), why);
+    }
+
+    let Some(choice) = choose::choose(route, request, draw, &up, trace) else {
+        return answer(Some(route), Why::NoEndpoints);
+    };
+    let rewritten = route.policy.rewrite.as_ref().and_then(|it| rewrite::rewrite(it, &path, request));
+    let target = match rewritten {
+        Some(Rewritten::Redirect(location)) => return answer(Some(route), Why::Redirect { status: 302, location }),
+        Some(Rewritten::Target(target)) => Some(target),
+        None => None,
+    };
+    Plan::Forward(forward(route, choice, target, request, trace))
+}
+
+/// The host of a request. Those who watch are told of all that fit.
+fn find_host<'t, B, R>(
+    table: &'t Table<B, R>,
+    authority: &[u8],
+    trace: &mut impl Trace,
+) -> Option<&'t std::sync::Arc<Host<B, R>>> {
+    let found = table.find_host(authority);
+    if trace.watches() {
+        for (host, fits) in table.hosts_that_could_fit(authority) {
+            let chosen = fits.is_some() && fits == found.map(|(fits, _)| fits);
+            trace.note(|| Step::Host { host: host.to_owned(), fits, chosen });
+        }
+    }
+    found.map(|(_, host)| host)
+}
+
+/// The route of a path, and whether the request lacks only its slash. Those who watch are told of all routes.
+fn find_route<'t, B, R>(
+    routes: &'t HostTable<B, R>,
+    path: &[u8],
+    trace: &mut impl Trace,
+) -> Option<(&'t Route<B, R>, bool)> {
+    let found = routes.find(path);
+    if trace.watches() {
+        for route in &routes.routes {
+            let chosen = found.as_ref().is_some_and(|found| std::ptr::eq(&**found.route, &**route));
+            let fits = route.path.fits(path, &route.id.path);
+            trace.note(|| Step::Path { route: route.id.to_string(), fits, chosen });
+        }
+    }
+    found.map(|found| (&**found.route, found.add_slash))
+}
+
+/// The redirect of a route that a request meets first.
+fn redirected<B, R>(route: &Route<B, R>, request: &impl Request, add_slash: bool) -> Option<Why> {
+    let policy = &route.policy;
+    if let Some(fixed) = &policy.redirect {
+        return Some(Why::Redirect { status: fixed.status, location: redirect::to_fixed(&fixed.location) });
+    }
+    if policy.ssl_redirect == SslRedirect::On && request.scheme() == Scheme::Http {
+        return Some(match redirect::to_https(request, policy.preserve_trailing_slash) {
+            Some(location) => Why::Redirect { status: 308, location },
+            None => Why::NoHost,
+        });
+    }
+    if add_slash {
+        let path = route.path.path().map_or("/", |path| path);
+        return Some(Why::Redirect { status: 301, location: redirect::to_slash(request, path) });
+    }
+    None
+}
+
+fn forward<'t, B, R>(
+    route: &'t Route<B, R>,
+    choice: Choice<'t, B>,
+    target: Option<Vec<u8>>,
+    request: &impl Request,
+    trace: &mut impl Trace,
+) -> Forward<'t, B, R> {
+    let Choice { side, canary, affinity, set_cookie } = choice;
+    let host = route.policy.upstream_host.as_ref().map(|host| {
+        let mut text = host.text(request);
+        text.retain(|c| !c.is_ascii_control());
+        text
+    });
+    let by_hash = matches!(side.balance.algorithm, Algorithm::Hash | Algorithm::HashSubset(_));
+    let hash = side.balance.hash_by.as_ref().filter(|_| by_hash).map(|key| key.hash(request));
+    for (name, value) in [("target", &target), ("Host", &host), ("Set-Cookie", &set_cookie)] {
+        if let Some(value) = value {
+            trace.note(|| Step::Note(format!("{name}: {}", value.escape_ascii())));
+        }
+    }
+    Forward { route, side, canary, target, host, hash, affinity, set_cookie }
+}
+
+// === impl NoTrace ===
+
+impl Trace for NoTrace {
+    fn note(&mut self, _: impl FnOnce() -> Step) {}
+
+    fn watches(&self) -> bool {
+        false
+    }
 }

@@ -83,6 +83,24 @@ impl PathRule {
             Self::Regex(_) => None,
         }
     }
+
+    /// How well the rule alone fits a path, which is decoded and normalized. `written` is the path of the Ingress.
+    ///
+    /// A path that only lacks its slash fits, since it is redirected.
+    #[must_use]
+    pub fn fits(&self, path: &[u8], written: &str) -> Option<PathMatch> {
+        let lacks_slash = |rule: &str| rule.len() > 1 && rule.strip_suffix('/').is_some_and(|it| it.as_bytes() == path);
+        match self {
+            Self::Exact(rule) if rule.as_bytes() == path => Some(PathMatch::Exact),
+            Self::Exact(rule) => lacks_slash(rule).then_some(PathMatch::Prefix(rule.len())),
+            Self::Prefix(rule) => {
+                let below = path.strip_prefix(rule.as_bytes());
+                let fits = below.is_some_and(|rest| rule.ends_with('/') || matches!(rest, [] | [b'/', ..]));
+                (fits || lacks_slash(rule)).then_some(PathMatch::Prefix(rule.len()))
+            }
+            Self::Regex(pattern) => pattern.is_match(path).then_some(PathMatch::Regex(written.len())),
+        }
+    }
 }
 
 // === impl PathIndex ===

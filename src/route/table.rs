@@ -137,6 +137,24 @@ impl<B, R> Table<B, R> {
         self.any.as_ref().map(|host| (HostMatch::Any, host))
     }
 
+    /// The hosts that a request could be for, best first, each with how well it fits or none where there is no such
+    /// host.
+    pub(super) fn hosts_that_could_fit(&self, authority: &[u8]) -> Vec<(String, Option<HostMatch>)> {
+        let mut hosts = Vec::new();
+        let mut tell = |name: &[u8], there: bool, fits| {
+            hosts.push((String::from_utf8_lossy(name).into_owned(), there.then_some(fits)));
+        };
+        let mut buffer = [0; MAX_HOST];
+        if let Some(name) = fold(authority, &mut buffer) {
+            tell(name, self.named(name).is_some(), HostMatch::Exact);
+            if let Some(name) = wildcard_of(name) {
+                tell(name, self.named(name).is_some(), HostMatch::Wildcard);
+            }
+        }
+        tell(b"*", self.any.is_some(), HostMatch::Any);
+        hosts
+    }
+
     fn named(&self, name: &[u8]) -> Option<&Arc<Host<B, R>>> {
         self.shards[shard_of(name)].get(name)
     }

@@ -1,0 +1,189 @@
+//! Sessions, and weighted choices that stick.
+
+use super::*;
+
+/// A route with affinity by the cookie `aff`, as the case of ingress-nginx has it.
+fn with_affinity(canaries: impl IntoIterator<Item = Canary<&'static str>>) -> TestRoute {
+    let mut route = with_canaries(canaries);
+    route.split.affinity = Some(Arc::new(affinity()));
+    route
+}
+
+fn affinity() -> Affinity {
+    Affinity {
+        mode: AffinityMode::Balanced,
+        cookie_name: "aff".into(),
+        max_age: None,
+        expires: None,
+        path: None,
+        domain: None,
+        same_site: None,
+        conditional_same_site_none: false,
+        secure: None,
+        change_on_failure: false,
+        canary_behavior: CanaryBehavior::Sticky,
+    }
+}
+
+fn canary_of(weight: u32, keeps_sessions: bool) -> Canary<&'static str> {
+    let rule = Rule { header: always_never("X-Canary"), ..Rule::default() };
+    Canary { rule, share: share(weight, 100), keeps_sessions, ..canary("canary") }
+}
+
+/// The cookie of a new session with a side.
+fn session_with(side: &str) -> String {
+    format!("aff=00000000000000aa|{:016x}", crate::route::affinity::tag(side))
+}
+
+/// The session that a decision asks for: its key, if any, and the side of its tag.
+fn session(table: &TestTable, ask: &Ask) -> Option<(Option<u64>, &'static str)> {
+    match decide(table, ask, &mut Given::new([99]), 0, |_| true, &mut NoTrace) {
+        Plan::Forward(Forward { affinity: Some(plan), .. }) => {
+            let side = ["stable", "canary"].into_iter().find(|side| crate::route::affinity::tag(side) == plan.tag);
+            Some((plan.held, side.unwrap_or("?")))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn cases_23_24_a_session_with_the_canary_stays_there() {
+    let table = table([with_affinity([canary_of(1, true)])]);
+    let forced = ask().with("X-Canary", "always");
+    assert_eq!(session(&table, &forced), Some((None, "canary")));
+    let later = ask().with("Cookie", session_with("canary"));
+    assert_eq!(always(&table, &later), "canary");
+    assert_eq!(always(&table, &later.clone().with("X-Canary", "never")), "canary");
+    assert_eq!(session(&table, &later), Some((Some(0xaa), "canary")));
+}
+
+#[test]
+fn case_25_a_legacy_canary_knows_no_sessions() {
+    let table = table([with_affinity([canary_of(50, false)])]);
+    assert_eq!(session(&table, &ask().with("X-Canary", "always")), None);
+    assert_eq!(split(&table, &ask(), 100), [("canary".to_owned(), 50), ("stable".to_owned(), 50)]);
+    assert_eq!(
+        split(&table, &ask().with("Cookie", session_with("canary")), 100),
+        [("canary".to_owned(), 50), ("stable".to_owned(), 50)]
+    );
+}
+
+#[test]
+fn a_session_with_the_stable_side_stays_there_also_before_a_legacy_canary() {
+    for keeps_sessions in [true, false] {
+        let table = table([with_affinity([canary_of(100, keeps_sessions)])]);
+        let held = ask().with("Cookie", session_with("stable"));
+        assert_eq!(always(&table, &held), "stable");
+        assert_eq!(always(&table, &held.with("X-Canary", "always")), "stable");
+    }
+}
+
+#[test]
+fn rules_may_win_over_a_session_issue_8246() {
+    let mut route = with_affinity([canary_of(100, true)]);
+    route.split.rules_before_affinity = true;
+    let table = table([route]);
+    let held = ask().with("Cookie", session_with("stable"));
+    assert_eq!(always(&table, &held.clone().with("X-Canary", "always")), "canary");
+    // Without the header the session holds, and the lot is not asked.
+    assert_eq!(always(&table, &held), "stable");
+    assert_eq!(always(&table, &ask().with("Cookie", session_with("canary")).with("X-Canary", "never")), "canary");
+}
+
+#[test]
+fn a_cookie_of_ingress_nginx_begins_a_new_session_and_is_replaced() {
+    let table = table([with_affinity([canary_of(0, true)])]);
+    let old = "aff=1763722440.123.45.678901|8c7dd922ad47494fc02c388e12c00eac";
+    assert_eq!(session(&table, &ask().with("Cookie", old)), Some((None, "stable")));
+    assert_eq!(session(&table, &ask()), Some((None, "stable")));
+}
+
+#[test]
+fn any_other_value_is_a_key_as_in_ingress_nginx() {
+    let table = table([with_affinity([])]);
+    let (held, side) = session(&table, &ask().with("Cookie", "aff=junk")).unwrap();
+    assert_eq!((held.is_some(), side), (true, "stable"));
+    assert_eq!(session(&table, &ask().with("Cookie", "aff=junk")), Some((held, side)));
+    assert_eq!(session(&table, &ask().with("Cookie", "aff=")), Some((None, "stable")));
+}
+
+#[test]
+fn a_session_with_a_canary_that_is_gone_begins_anew() {
+    let table = table([with_affinity([])]);
+    assert_eq!(session(&table, &ask().with("Cookie", session_with("canary"))), Some((None, "stable")));
+}
+
+#[test]
+fn a_session_outlasts_the_absence_of_its_side() {
+    let table = table([with_affinity([canary_of(0, true)])]);
+    let held = ask().with("Cookie", session_with("canary"));
+    assert_eq!(always_but(&table, &held, &["canary"]), "stable");
+    let mut draw = Given::new([0]);
+    let Plan::Forward(forward) = decide(&table, &held, &mut draw, 0, |&side| side != "canary", &mut NoTrace) else {
+        panic!("it is not sent on");
+    };
+    assert_eq!(forward.affinity.unwrap().held, Some(0xaa));
+}
+
+#[test]
+fn a_session_with_a_stable_side_that_is_down_goes_to_the_canary_issue_9635() {
+    let table = table([with_affinity([canary_of(10, true)])]);
+    let held = ask().with("Cookie", session_with("stable"));
+    assert_eq!(always_but(&table, &held, &["stable"]), "canary");
+}
+
+fn rendered(affinity: &Affinity, scheme: Scheme, user_agent: Option<&str>) -> String {
+    let plan = AffinityPlan { affinity, held: None, tag: 0xbeef, path: "/info" };
+    let mut out = Vec::new();
+    crate::route::affinity::set_cookie(&plan, 0xaa, 1_290_079_655, scheme, user_agent.map(str::as_bytes), &mut out);
+    String::from_utf8(out).unwrap().replace("00000000000000aa|000000000000beef", "*")
+}
+
+#[test]
+fn the_cookie_is_written_as_ingress_nginx_writes_it() {
+    let plain = affinity();
+    assert_eq!(rendered(&plain, Scheme::Http, None), "aff=*; Path=/info; HttpOnly");
+    assert_eq!(rendered(&plain, Scheme::Https, None), "aff=*; Path=/info; Secure; HttpOnly");
+    let all = Affinity {
+        max_age: Some(-1),
+        expires: Some(0),
+        path: Some("/a;b".into()),
+        domain: Some("shop.example".into()),
+        same_site: Some(SameSite::Strict),
+        secure: Some(true),
+        ..affinity()
+    };
+    assert_eq!(
+        rendered(&all, Scheme::Http, None),
+        "aff=*; Expires=Thu, 18-Nov-10 11:27:35 GMT; Max-Age=-1; Domain=shop.example; Path=/a%3Bb; Secure; HttpOnly; \
+         SameSite=Strict"
+    );
+    let insecure = Affinity { secure: Some(false), ..affinity() };
+    assert_eq!(rendered(&insecure, Scheme::Https, None), "aff=*; Path=/info; HttpOnly");
+}
+
+#[test]
+fn dates_after_2037_have_all_digits_of_the_year() {
+    let at = |expires| rendered(&Affinity { expires: Some(expires), ..affinity() }, Scheme::Http, None);
+    assert!(at(1_000_000_000).contains("Expires=Sun, 27-Jul-2042 13:14:15 GMT"), "{}", at(1_000_000_000));
+    assert!(at(i64::MAX).contains("31-Dec-9999"));
+    assert!(at(i64::MIN).contains("01-Jan-70"));
+}
+
+#[test]
+fn same_site_none_is_left_out_for_clients_that_misread_it() {
+    let old =
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/63.0.3239.132 Safari/537.36";
+    let safari = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_14_5) AppleWebKit/605.1.15 Version/12.1 Safari/605.1.15";
+    let ios = "Mozilla/5.0 (iPhone; CPU iPhone OS 12_2 like Mac OS X) AppleWebKit/605.1.15 Safari/604.1";
+    let new = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0.0.0 Safari/537.36";
+    let none = Affinity { same_site: Some(SameSite::None), ..affinity() };
+    let conditional = Affinity { conditional_same_site_none: true, ..none.clone() };
+    for agent in [old, safari, ios] {
+        assert!(!rendered(&conditional, Scheme::Https, Some(agent)).contains("SameSite"), "{agent}");
+        assert!(rendered(&none, Scheme::Https, Some(agent)).ends_with("; SameSite=None"), "{agent}");
+    }
+    for agent in [Some(new), None] {
+        assert!(rendered(&conditional, Scheme::Https, agent).ends_with("; SameSite=None"), "{agent:?}");
+    }
+}
