@@ -89,6 +89,22 @@ fn an_observation_that_says_the_same_has_no_effect() {
 }
 
 #[test]
+fn a_change_copies_no_map() {
+    let mut store = store();
+    for n in 0..1_000 {
+        store.apply(ingress(&format!("i{n}"), &["x.example"]).into(), created(n));
+    }
+    let before = store.snapshot();
+    let owners = |snapshot: &Snapshot| snapshot.ingresses().map(Arc::strong_count).collect::<Vec<_>>();
+    let owned = owners(&before);
+    store.apply(ingress("new", &["x.example"]).into(), created(1));
+    store.delete(&ObjectKey::ingress("shop", "i7"));
+    // A map that is copied shares its values with its copy, and a value would have one owner more.
+    assert_eq!(owners(&before), owned);
+    assert_eq!((before.ingresses().count(), store.snapshot().ingresses().count()), (1_000, 1_000));
+}
+
+#[test]
 fn an_ingress_without_a_host_is_found_under_any_host() {
     let mut store = store();
     let change = store.apply(ingress("a", &[]).into(), created(1));
