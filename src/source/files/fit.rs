@@ -14,7 +14,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::node::{Entry, Node, Position, Value};
+use super::node::{Entry, Node, Position, Trail, Value};
 
 /// Why a tree does not fit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,13 +53,6 @@ struct Walk<'de, 't> {
     notes: &'t RefCell<Vec<Unknown>>,
     /// If it is the value of a struct's field: where its key is, and which fields the struct has.
     key: Option<(Position, &'static [&'static str])>,
-}
-
-/// The way from the root to a node.
-enum Trail<'t> {
-    Root,
-    Key(&'t Trail<'t>, &'t str),
-    Index(&'t Trail<'t>, usize),
 }
 
 struct Items<'de, 't> {
@@ -121,21 +114,6 @@ impl fmt::Display for Misfit {
 }
 
 impl std::error::Error for Misfit {}
-
-// === impl Trail ===
-
-impl fmt::Display for Trail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root => Ok(()),
-            Self::Key(Self::Root, key) => f.write_str(key),
-            // Names of annotations contain what separates fields.
-            Self::Key(parent, key) if key.contains(['.', '/']) => write!(f, "{parent}[{key}]"),
-            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
-            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
-        }
-    }
-}
 
 // === impl Walk ===
 

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::{
     Config, Loaded, STACK,
+    manifest::Detail,
     tree::{Tree, Watch},
 };
 use crate::{
@@ -72,7 +73,7 @@ pub(super) fn start(config: Config, unasked: Duration) -> io::Result<Following> 
     let watches = Watches::new(&config.path, signals.clone());
     let follower = Follower {
         path: config.path.clone(),
-        tree: Tree::new(config),
+        tree: Tree::new(config, Detail::Objects),
         watches,
         signals: received,
         batches: sender,
@@ -183,10 +184,9 @@ impl Follower {
 
         let told = Some((batch.problems.clone(), batch.ignored.clone()));
         let silent = batch.applied.is_empty() && batch.deleted.is_empty() && self.told == told;
-        if self.told.as_ref().map(|told| &told.0) != Some(&batch.problems) {
-            for problem in &batch.problems {
-                warn!(object = %problem.object, field = problem.field, fault = problem.fault, "manifest problem");
-            }
+        let known = self.told.as_ref().map_or(&[][..], |told| &told.0);
+        for problem in batch.problems.iter().filter(|problem| !known.contains(problem)) {
+            warn!(object = %problem.object, field = problem.field, fault = problem.fault, "manifest problem");
         }
         self.told = told;
         if silent {

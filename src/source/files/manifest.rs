@@ -1,5 +1,7 @@
 //! The objects in the text of one file.
 
+use std::collections::HashMap;
+
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -29,6 +31,15 @@ pub(super) struct Listed {
     pub(super) key: ObjectKey,
     pub(super) object: Object,
     pub(super) at: Position,
+    /// Where its fields are, if that is asked for.
+    pub(super) fields: HashMap<String, Position>,
+}
+
+/// Whether the places of fields are wanted. They take more memory than the objects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Detail {
+    Objects,
+    Fields,
 }
 
 /// What is wrong in a file: a problem that does not know yet which file it is, nor what follows.
@@ -52,19 +63,19 @@ pub(super) struct Fault {
 ///
 /// All that keeps the file from being what was meant. Then nothing of it can be used: with half of its objects gone, the
 /// others might do what nobody asked for.
-pub(super) fn read(bytes: &[u8]) -> Result<Manifest, Vec<Fault>> {
+pub(super) fn read(bytes: &[u8], detail: Detail) -> Result<Manifest, Vec<Fault>> {
     let documents = documents(bytes).map_err(|malformed| vec![Fault::from(malformed)])?;
-    let mut reading = Reading::default();
+    let mut reading = Reading { manifest: Manifest::default(), fatal: Vec::new(), detail };
     for document in &documents {
         reading.document(document, None);
     }
     if reading.fatal.is_empty() { Ok(reading.manifest) } else { Err(reading.fatal) }
 }
 
-#[derive(Default)]
 struct Reading {
     manifest: Manifest,
     fatal: Vec<Fault>,
+    detail: Detail,
 }
 
 /// The version and kind that a list says its items are of.
@@ -255,7 +266,8 @@ impl Reading {
             return self.fatal.push(Fault::at(at, what, "Write a name as `kubectl apply` takes it"));
         }
         self.manifest.faults.extend(unknown.into_iter().map(|unknown| Fault::unknown(unknown, kind, &key)));
-        self.manifest.objects.push(Listed { key, object, at: node.at });
+        let fields = if self.detail == Detail::Fields { node.fields() } else { HashMap::new() };
+        self.manifest.objects.push(Listed { key, object, at: node.at, fields });
     }
 }
 
@@ -303,12 +315,12 @@ mod tests {
     use super::*;
 
     fn keys(text: &str) -> Vec<String> {
-        let manifest = read(text.as_bytes()).expect("the text is read");
+        let manifest = read(text.as_bytes(), Detail::Objects).expect("the text is read");
         manifest.objects.iter().map(|listed| listed.key.to_string()).collect()
     }
 
     fn problems(text: &str) -> Vec<String> {
-        let faults = read(text.as_bytes()).map_or_else(|fatal| fatal, |manifest| manifest.faults);
+        let faults = read(text.as_bytes(), Detail::Objects).map_or_else(|fatal| fatal, |manifest| manifest.faults);
         faults.iter().map(|fault| fault.problem("web.yaml", "EFFECT").to_string()).collect()
     }
 
@@ -357,7 +369,7 @@ endpoints: []
             "EndpointSlice default/web-1",
         ];
         assert_eq!(keys(text), expected);
-        assert_eq!(read(text.as_bytes()).unwrap().ignored, ["Pod (v1)"]);
+        assert_eq!(read(text.as_bytes(), Detail::Objects).unwrap().ignored, ["Pod (v1)"]);
     }
 
     #[test]
@@ -373,7 +385,7 @@ endpoints: []
         let text = "apiVersion: example.com/v1\nkind: Ingress\nmetadata: {name: a}\n";
         assert!(keys(text).is_empty());
         assert!(problems(text).is_empty());
-        assert_eq!(read(text.as_bytes()).unwrap().ignored, ["Ingress (example.com/v1)"]);
+        assert_eq!(read(text.as_bytes(), Detail::Objects).unwrap().ignored, ["Ingress (example.com/v1)"]);
     }
 
     #[test]

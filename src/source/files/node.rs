@@ -4,7 +4,7 @@
 //! the kind of an object can be looked at before the rest, items of a `List` are read like documents of their own, and a
 //! value that does not fit is reported with its line and column, however deep it lies.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -44,6 +44,13 @@ pub(super) struct Entry {
 pub(super) struct Position {
     pub(super) line: u64,
     pub(super) column: u64,
+}
+
+/// The way from the root to a node: `spec.rules[0].host`, `metadata.annotations[serin.dev/canary]`.
+pub(super) enum Trail<'t> {
+    Root,
+    Key(&'t Trail<'t>, &'t str),
+    Index(&'t Trail<'t>, usize),
 }
 
 /// What keeps a text from being a tree.
@@ -106,6 +113,33 @@ impl Node {
         match &self.get(key)?.value {
             Value::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The place of every field below this node, by the way to it.
+    pub(super) fn fields(&self) -> HashMap<String, Position> {
+        let mut fields = HashMap::new();
+        self.add_fields(&Trail::Root, &mut fields);
+        fields
+    }
+
+    fn add_fields(&self, trail: &Trail<'_>, fields: &mut HashMap<String, Position>) {
+        match &self.value {
+            Value::Map(entries) => {
+                for entry in entries {
+                    let trail = Trail::Key(trail, &entry.key);
+                    fields.insert(trail.to_string(), entry.at);
+                    entry.value.add_fields(&trail, fields);
+                }
+            }
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let trail = Trail::Index(trail, index);
+                    fields.insert(trail.to_string(), item.at);
+                    item.add_fields(&trail, fields);
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -195,6 +229,21 @@ impl<'de> Visitor<'de> for ValueVisitor {
             map.push(Entry { at: key.referenced.into(), key: key.value, value });
         }
         Ok(Value::Map(map))
+    }
+}
+
+// === impl Trail ===
+
+impl fmt::Display for Trail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(Self::Root, key) => f.write_str(key),
+            // Names of annotations contain what separates fields.
+            Self::Key(parent, key) if key.contains(['.', '/']) => write!(f, "{parent}[{key}]"),
+            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
     }
 }
 

@@ -133,6 +133,49 @@ fn a_time_of_creation_is_the_age_where_there_is_one() {
 }
 
 #[test]
+fn places_of_fields_are_known() {
+    let text = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: networking.k8s.io/v1
+  kind: Ingress
+  metadata:
+    name: web
+    annotations:
+      serin.dev/canary: \"yes\"
+  spec:
+    rules:
+    - host: a.example
+    - host: b.example
+      http:
+        paths:
+        - path: /
+";
+    let places = parse("-", text.as_bytes(), &[]).places;
+    let place = |field| places.of(&ObjectKey::ingress("default", "web"), field).map(|place| place.to_string());
+    for (field, at) in [
+        ("metadata.annotations[serin.dev/canary]", "-:9:7"),
+        ("metadata.annotations[serin.dev/other]", "-:8:5"),
+        ("metadata.labels", "-:6:3"),
+        ("spec.rules[1]", "-:13:7"),
+        ("spec.rules[1].http.paths[0].path", "-:16:11"),
+        ("spec.rules[1].http.paths[0].backend.service", "-:16:11"),
+        ("spec.rules[7].host", "-:11:5"),
+        ("elsewhere", "-:4:3"),
+    ] {
+        assert_eq!(place(field).as_deref(), Some(at), "{field}");
+    }
+    assert_eq!(places.of(&ObjectKey::ingress("default", "gone"), "spec"), None);
+}
+
+#[test]
+fn marks_of_byte_order_and_other_line_ends_are_read() {
+    let text = format!("\u{feff}{}---\n{}", service("a", "1"), service("b", "1")).replace('\n', "\r\n");
+    assert_eq!(names(&parse("-", text.as_bytes(), &[])), ["a", "b"]);
+}
+
+#[test]
 fn of_an_object_in_two_files_the_first_path_wins() {
     let dir = dir();
     fs::write(dir.path().join("a.yaml"), service("web", "first")).unwrap();

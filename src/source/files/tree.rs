@@ -14,8 +14,8 @@ use std::{
 use tracing::debug;
 
 use super::{
-    Config, Loaded,
-    manifest::{self, Fault, Listed, Manifest},
+    Config, Loaded, Located,
+    manifest::{self, Detail, Fault, Listed, Manifest},
 };
 use crate::{
     api::Object,
@@ -29,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Tree {
     config: Config,
+    detail: Detail,
     /// By path, whose order decides between objects of the same name.
     files: BTreeMap<Arc<str>, File>,
     /// What is wrong with directories, by path.
@@ -81,8 +82,8 @@ const COARSE: Duration = Duration::from_secs(2);
 
 impl Tree {
     /// Knows no file yet.
-    pub(super) fn new(config: Config) -> Self {
-        Self { config, files: BTreeMap::new(), faults: BTreeMap::new() }
+    pub(super) fn new(config: Config, detail: Detail) -> Self {
+        Self { config, detail, files: BTreeMap::new(), faults: BTreeMap::new() }
     }
 
     /// Looks at all files and reads those that changed. Tells whether anything is different now.
@@ -97,7 +98,7 @@ impl Tree {
             stays
         });
         for (path, place) in survey.files {
-            match self.files.entry(path.clone()).or_default().look(&path, &place) {
+            match self.files.entry(path.clone()).or_default().look(&path, &place, self.detail) {
                 Look::Same => {}
                 Look::Different => different = true,
                 Look::Gone => different |= self.files.remove(&path).is_some_and(|file| file.manifest.is_some()),
@@ -109,12 +110,23 @@ impl Tree {
 
     /// Takes `bytes` for the content of the file at `path`.
     pub(super) fn put(&mut self, path: &str, bytes: &[u8]) {
-        self.files.entry(path.into()).or_default().read(path, bytes);
+        self.files.entry(path.into()).or_default().read(path, bytes, self.detail);
     }
 
     /// Whether the path, a directory or a file is out of reach now. Its return may make no event.
     pub(super) fn is_faulty(&self) -> bool {
         !self.faults.is_empty() || self.files.values().any(File::is_out_of_reach)
+    }
+
+    /// All that the files say, and where.
+    pub(super) fn into_loaded(self) -> Loaded {
+        let mut loaded = self.loaded();
+        for (path, file) in self.files {
+            for Listed { key, at, fields, .. } in file.manifest.into_iter().flat_map(|manifest| manifest.objects) {
+                loaded.places.0.entry(key).or_insert_with(|| Located { path: path.clone(), at, fields });
+            }
+        }
+        loaded
     }
 
     /// All that the files say, with the endpoints of the command line.
@@ -188,7 +200,7 @@ enum Look {
 
 impl File {
     /// Reads the file if it may have changed.
-    fn look(&mut self, path: &str, place: &Path) -> Look {
+    fn look(&mut self, path: &str, place: &Path, detail: Detail) -> Look {
         let now = SystemTime::now();
         let metadata = match fs::metadata(place) {
             Ok(metadata) if metadata.is_file() => metadata,
@@ -203,7 +215,7 @@ impl File {
         match fs::read(place) {
             Ok(bytes) => {
                 self.seen = seen.is_settled(now).then_some(seen);
-                if self.read(path, &bytes) { Look::Different } else { Look::Same }
+                if self.read(path, &bytes, detail) { Look::Different } else { Look::Same }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Look::Gone,
             Err(error) => self.fail(&error),
@@ -211,7 +223,7 @@ impl File {
     }
 
     /// Reads what the file holds now. Tells whether that is something else than before.
-    fn read(&mut self, path: &str, bytes: &[u8]) -> bool {
+    fn read(&mut self, path: &str, bytes: &[u8], detail: Detail) -> bool {
         let mut hasher = DefaultHasher::new();
         hasher.write(bytes);
         let digest = Some(hasher.finish());
@@ -219,7 +231,7 @@ impl File {
             return false;
         }
         self.digest = digest;
-        match manifest::read(bytes) {
+        match manifest::read(bytes, detail) {
             Ok(manifest) => {
                 for kind in &manifest.ignored {
                     debug!(file = path, kind, "object of no use");
