@@ -4,7 +4,7 @@
 //! generic over how a backend is named (`B`) and over what a route carries at run time (`R`): translation makes a
 //! printable `Table<ClusterKey, RouteId>`, and the pipeline maps it to live clusters and route states.
 //!
-//! [`decide`] is the one decision for every protocol: a view of a request in, a [`Plan`] out. It is pure: chance, time
+//! [`decide()`] is the one decision for every protocol: a view of a request in, a [`Plan`] out. It is pure: chance, time
 //! and the health of backends are arguments.
 
 pub mod affinity;

@@ -2,7 +2,7 @@
 //!
 //! A source observes objects and hands on what changed as [`Batch`]es: the first is all that there is, each later one
 //! what became different since. It reads and watches on a thread of its own, so that a big directory cannot hold up
-//! anybody else. What it cannot read is a [`Problem`](crate::problem::Problem) of the file or the object, and what was
+//! anybody else. What it cannot read is a [`Problem`] of the file or the object, and what was
 //! read before stays.
 //!
 //! [`files`] reads a directory of ordinary Kubernetes manifests and follows it. [`endpoint_flag`] makes endpoints of a
