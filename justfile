@@ -37,6 +37,10 @@ conformance *args:
 demo-test:
     conformance/demo.sh
 
+# Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
+fuzz target seconds="60":
+    cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+
 # The program as it is shipped: one codegen unit, fat LTO.
 dist:
     cargo build --locked --profile dist --bin serin
