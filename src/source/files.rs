@@ -10,9 +10,16 @@
 //! * An object that several files hold is the one of the first path; the others are told.
 //! * Without a time of creation, objects are as old as their place: path, then position in the file.
 
-use std::{collections::BTreeMap, panic, path::PathBuf, thread};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, panic,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+};
 
-use crate::{api::Object, problem::Problem, source::endpoint_flag::EndpointFlag, store::Age};
+use self::{manifest::Detail, node::Position, tree::Tree};
+use crate::{api::Object, key::ObjectKey, problem::Problem, source::endpoint_flag::EndpointFlag, store::Age};
 
 mod fit;
 mod follow;
@@ -43,6 +50,30 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// The kinds that are of no use, and how many objects of each there are.
     pub ignored: BTreeMap<String, usize>,
+    /// Where the objects are.
+    pub places: Places,
+}
+
+/// Where objects and their fields are in the files.
+#[derive(Clone, Debug, Default)]
+pub struct Places(HashMap<ObjectKey, Located>);
+
+/// A place in a file: `shop/web.yaml:12:9`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Place {
+    pub path: Arc<str>,
+    /// Counted from 1.
+    pub line: u64,
+    /// Counted from 1, in characters.
+    pub column: u64,
+}
+
+/// Where an object is, and its fields in the file.
+#[derive(Clone, Debug)]
+struct Located {
+    path: Arc<str>,
+    at: Position,
+    fields: HashMap<String, Position>,
 }
 
 /// Enough for the deepest text that is allowed, in a build without optimization.
@@ -54,9 +85,9 @@ const STACK: usize = 16 << 20;
 #[must_use]
 pub fn read(config: &Config) -> Loaded {
     on_large_stack(|| {
-        let mut tree = tree::Tree::new(config.clone());
+        let mut tree = Tree::new(config.clone(), Detail::Fields);
         tree.scan(&mut tree::Unwatched);
-        tree.loaded()
+        tree.into_loaded()
     })
 }
 
@@ -64,9 +95,10 @@ pub fn read(config: &Config) -> Loaded {
 #[must_use]
 pub fn parse(name: &str, text: &[u8], endpoints: &[EndpointFlag]) -> Loaded {
     on_large_stack(|| {
-        let mut tree = tree::Tree::new(Config { path: name.into(), endpoints: endpoints.to_owned() });
+        let config = Config { path: name.into(), endpoints: endpoints.to_owned() };
+        let mut tree = Tree::new(config, Detail::Fields);
         tree.put(name, text);
-        tree.loaded()
+        tree.into_loaded()
     })
 }
 
@@ -80,4 +112,33 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
             Err(error) => panic!("no thread can be started: {error}"),
         }
     })
+}
+
+// === impl Places ===
+
+impl Places {
+    /// Where a field of an object is, or the nearest that is there of what it lies in: in the end, the object.
+    ///
+    /// Fields are named as in a [`Problem`]: `spec.rules[0].host`, `metadata.annotations[serin.dev/canary]`.
+    #[must_use]
+    pub fn of(&self, object: &ObjectKey, field: &str) -> Option<Place> {
+        let Located { path, at, fields } = self.0.get(object)?;
+        let mut field = field;
+        let at = loop {
+            match (fields.get(field), field.rfind(['.', '['])) {
+                (Some(at), _) => break at,
+                (None, Some(end)) => field = &field[..end],
+                (None, None) => break at,
+            }
+        };
+        Some(Place { path: path.clone(), line: at.line, column: at.column })
+    }
+}
+
+// === impl Place ===
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.path, self.line, self.column)
+    }
 }
