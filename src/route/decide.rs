@@ -10,7 +10,7 @@ use super::{
     fields, redirect,
     rewrite::{self, Rewritten},
 };
-use crate::{draw::Draw, key::Hostname};
+use crate::{draw::Draw, http, key::Hostname};
 
 /// A view of a request, whatever the protocol.
 pub trait Request {
@@ -139,7 +139,8 @@ pub fn decide<'t, B, R>(
     // `OPTIONS *` is about no path, and about no host's routes.
     let any = request.target() == b"*";
     let path = if any { b"/" } else { fields::split_target(request.target()).0 };
-    let Some(path) = fields::normalize(path) else {
+    let mut scratch = Vec::new();
+    let Ok(path) = http::path::normalize(path, &mut scratch) else {
         trace.note(|| Step::Note("the path cannot be read".to_owned()));
         return answer(None, Why::BadPath);
     };
@@ -153,12 +154,12 @@ pub fn decide<'t, B, R>(
         None => None,
     };
     if let Some(root) = routes.and_then(|routes| routes.app_root.as_deref())
-        && *path == *b"/"
+        && path == b"/"
     {
         return answer(None, Why::Redirect { status: 302, location: redirect::to_app_root(request, root) });
     }
 
-    let found = routes.and_then(|routes| find_route(routes, &path, trace));
+    let found = routes.and_then(|routes| find_route(routes, path, trace));
     let (route, add_slash) = match (found, &table.default) {
         (Some((route, add_slash)), _) => (route, add_slash),
         (None, Some(default)) => {
@@ -174,7 +175,7 @@ pub fn decide<'t, B, R>(
     let Some(choice) = choose::choose(route, request, draw, &up, trace) else {
         return answer(Some(route), Why::NoEndpoints);
     };
-    let rewritten = route.policy.rewrite.as_ref().and_then(|it| rewrite::rewrite(it, &path, request));
+    let rewritten = route.policy.rewrite.as_ref().and_then(|it| rewrite::rewrite(it, path, request));
     let target = match rewritten {
         Some(Rewritten::Redirect(location)) => return answer(Some(route), Why::Redirect { status: 302, location }),
         Some(Rewritten::Target(target)) => Some(target),

@@ -2,7 +2,8 @@
 //!
 //! What comes from the request is encoded where it could not stand in a header.
 
-use super::{Request, Scheme, fields, table::host_of};
+use super::{Request, Scheme, fields};
+use crate::http::host;
 
 /// The path of an app root, on the host and by the scheme of the request.
 pub(super) fn to_app_root(request: &impl Request, root: &str) -> Vec<u8> {
@@ -16,7 +17,7 @@ pub(super) fn to_app_root(request: &impl Request, root: &str) -> Vec<u8> {
 
 /// The same place by https; the port is dropped, and one trailing `/` unless it is preserved. None without a host.
 pub(super) fn to_https(request: &impl Request, preserve_trailing_slash: bool) -> Option<Vec<u8>> {
-    let host = host_of(request.authority());
+    let host = host::name(request.authority());
     if host.is_empty() {
         return None;
     }
@@ -40,8 +41,7 @@ pub(super) fn to_twin(request: &impl Request, twin: &str) -> Vec<u8> {
 /// The path of a route, which is the request's with a slash; the port is dropped, and the query kept.
 pub(super) fn to_slash(request: &impl Request, path: &str) -> Vec<u8> {
     let mut location = Vec::new();
-    let host = host_of(request.authority());
-    let host = host.strip_suffix(b".").unwrap_or(host);
+    let host = host::name(request.authority());
     if !host.is_empty() {
         origin(request.scheme(), &host.to_ascii_lowercase(), &mut location);
     }

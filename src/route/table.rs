@@ -11,12 +11,10 @@ use foldhash::fast::FixedState;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{HostTable, Route};
-use crate::key::Hostname;
+use crate::{http, key::Hostname};
 
 /// In how many parts the map of hosts is; a changed table shares all but one with the former.
 const SHARDS: usize = 256;
-/// No host is longer.
-const MAX_HOST: usize = 253;
 
 /// All routes.
 ///
@@ -35,7 +33,7 @@ pub struct Table<B, R> {
 
 type Shard<B, R> = HashMap<HostKey, Arc<Host<B, R>>, FixedState>;
 
-/// A host that is looked up by bytes.
+/// A host that is looked up by the bytes of [`key_of`].
 #[derive(Clone, PartialEq, Eq)]
 struct HostKey(Hostname);
 
@@ -82,13 +80,13 @@ impl<B, R> Table<B, R> {
                 table.any = host;
                 continue;
             }
-            let shard = Arc::make_mut(&mut shards[shard_of(name.as_str().as_bytes())]);
+            let shard = Arc::make_mut(&mut shards[shard_of(key_of(&name))]);
             match host {
                 Some(host) => {
                     shard.insert(HostKey(name), host);
                 }
                 None => {
-                    shard.remove(name.as_str().as_bytes());
+                    shard.remove(key_of(&name));
                 }
             }
         }
@@ -98,7 +96,7 @@ impl<B, R> Table<B, R> {
     /// A host of the table, by its own name.
     #[must_use]
     pub fn host(&self, name: &Hostname) -> Option<&Arc<Host<B, R>>> {
-        if name.is_any() { self.any.as_ref() } else { self.named(name.as_str().as_bytes()) }
+        if name.is_any() { self.any.as_ref() } else { self.keyed(key_of(name)) }
     }
 
     /// All hosts, in no order.
@@ -125,14 +123,13 @@ impl<B, R> Table<B, R> {
     /// exactly one label of letters, digits, `-` and `_`; that beats any host.
     #[must_use]
     pub fn find_host(&self, authority: &[u8]) -> Option<(HostMatch, &Arc<Host<B, R>>)> {
-        let mut buffer = [0; MAX_HOST];
-        if let Some(name) = fold(authority, &mut buffer) {
-            if let Some(host) = self.named(name) {
-                return Some((HostMatch::Exact, host));
-            }
-            if let Some(host) = wildcard_of(name).and_then(|name| self.named(name)) {
-                return Some((HostMatch::Wildcard, host));
-            }
+        let mut buffer = [0; 255];
+        let name = http::host::lower(http::host::name(authority), &mut buffer);
+        if let Some(host) = self.exact(name) {
+            return Some((HostMatch::Exact, host));
+        }
+        if let Some(host) = wildcard_of(name).and_then(|suffix| self.keyed(suffix)) {
+            return Some((HostMatch::Wildcard, host));
         }
         self.any.as_ref().map(|host| (HostMatch::Any, host))
     }
@@ -144,56 +141,36 @@ impl<B, R> Table<B, R> {
         let mut tell = |name: &[u8], there: bool, fits| {
             hosts.push((String::from_utf8_lossy(name).into_owned(), there.then_some(fits)));
         };
-        let mut buffer = [0; MAX_HOST];
-        if let Some(name) = fold(authority, &mut buffer) {
-            tell(name, self.named(name).is_some(), HostMatch::Exact);
-            if let Some(name) = wildcard_of(name) {
-                tell(name, self.named(name).is_some(), HostMatch::Wildcard);
-            }
+        let mut buffer = [0; 255];
+        let name = http::host::lower(http::host::name(authority), &mut buffer);
+        tell(name, self.exact(name).is_some(), HostMatch::Exact);
+        if let Some(suffix) = wildcard_of(name) {
+            tell(&[b"*", suffix].concat(), self.keyed(suffix).is_some(), HostMatch::Wildcard);
         }
         tell(b"*", self.any.is_some(), HostMatch::Any);
         hosts
     }
 
-    fn named(&self, name: &[u8]) -> Option<&Arc<Host<B, R>>> {
-        self.shards[shard_of(name)].get(name)
+    /// The host of just this name. A client cannot name a wildcard.
+    fn exact(&self, name: &[u8]) -> Option<&Arc<Host<B, R>>> {
+        if name.starts_with(b".") { None } else { self.keyed(name) }
+    }
+
+    fn keyed(&self, key: &[u8]) -> Option<&Arc<Host<B, R>>> {
+        self.shards[shard_of(key)].get(key)
     }
 }
 
 /// The shard of a host. Its map uses the other bits of the same hash.
-fn shard_of(name: &[u8]) -> usize {
-    (FixedState::default().hash_one(name) >> 32) as usize % SHARDS
+fn shard_of(key: &[u8]) -> usize {
+    (FixedState::default().hash_one(key) >> 32) as usize % SHARDS
 }
 
-/// The host of an authority: `Shop.Example.:8080` → `shop.example`. None where no host of a table could be meant.
-fn fold<'b>(authority: &[u8], buffer: &'b mut [u8; MAX_HOST]) -> Option<&'b mut [u8]> {
-    let host = host_of(authority);
-    let host = host.strip_suffix(b".").unwrap_or(host);
-    let name = buffer.get_mut(..host.len())?;
-    name.copy_from_slice(host);
-    name.make_ascii_lowercase();
-    // A client cannot ask for a wildcard by its own name.
-    (!name.starts_with(b"*")).then_some(name)
-}
-
-/// An authority without its port. An IPv6 address keeps its brackets.
-pub(super) fn host_of(authority: &[u8]) -> &[u8] {
-    let end = match authority {
-        [b'[', ..] => memchr::memchr(b']', authority).map(|at| at + 1),
-        _ => memchr::memchr(b':', authority),
-    };
-    &authority[..end.unwrap_or(authority.len())]
-}
-
-/// The wildcard that fits a host: `a.shop.example` → `*.shop.example`.
-fn wildcard_of(name: &mut [u8]) -> Option<&[u8]> {
-    let dot = memchr::memchr(b'.', name)?;
-    let label = &name[..dot];
-    if label.is_empty() || !label.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')) {
-        return None;
-    }
-    name[dot - 1] = b'*';
-    Some(&name[dot - 1..])
+/// The key of the wildcard that fits a host: `a.shop.example` → `.shop.example`.
+fn wildcard_of(name: &[u8]) -> Option<&[u8]> {
+    let (label, rest) = name.split_at(memchr::memchr(b'.', name)?);
+    let fits = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+    (!label.is_empty() && label.iter().all(fits)).then_some(rest)
 }
 
 impl<B, R> Clone for Table<B, R> {
@@ -240,16 +217,22 @@ impl<B: Serialize, R: Serialize> Serialize for Table<B, R> {
 
 // === impl HostKey ===
 
+/// What a host is looked up by: its name, or for `*.shop.example` what a request's host ends in: `.shop.example`.
+fn key_of(name: &Hostname) -> &[u8] {
+    let name = name.as_str().as_bytes();
+    name.strip_prefix(b"*").unwrap_or(name)
+}
+
 /// The hash is that of the bytes, so that a host is found by them.
 impl Hash for HostKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_str().as_bytes().hash(state);
+        key_of(&self.0).hash(state);
     }
 }
 
 impl std::borrow::Borrow<[u8]> for HostKey {
     fn borrow(&self) -> &[u8] {
-        self.0.as_str().as_bytes()
+        key_of(&self.0)
     }
 }
 
@@ -342,12 +325,5 @@ mod tests {
         let table = table(&["a.example", ""]).with_hosts([(name("a.example"), None), (name(""), None)]);
         assert!(table.is_empty());
         assert_eq!(found(&table, "a.example"), None);
-    }
-
-    #[test]
-    fn a_host_without_a_port_keeps_brackets() {
-        for (authority, host) in [("[::1]:80", "[::1]"), ("[::1", "[::1"), ("a:80", "a"), ("a", "a"), (":", "")] {
-            assert_eq!(host_of(authority.as_bytes()), host.as_bytes());
-        }
     }
 }

@@ -7,7 +7,8 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use super::{HashInput, HashKey, HashPart, Request, Scheme, fields, table::host_of};
+use super::{HashInput, HashKey, HashPart, Request, Scheme, fields};
+use crate::http;
 
 // === impl HashKey ===
 
@@ -45,9 +46,9 @@ impl HashInput {
         let (path, query) = fields::split_target(request.target());
         match self {
             Self::RequestUri => take(request.target()),
-            Self::Uri => take(&fields::normalize(path).unwrap_or_default()),
+            Self::Uri => take(http::path::normalize(path, &mut Vec::new()).unwrap_or_default()),
             Self::Args => take(query.unwrap_or_default()),
-            Self::Host => take(&host_of(request.authority()).to_ascii_lowercase()),
+            Self::Host => take(&http::host::name(request.authority()).to_ascii_lowercase()),
             Self::HttpHost => take(request.authority()),
             Self::RemoteAddr => with_address(request, take),
             Self::Scheme => take(match request.scheme() {
