@@ -140,14 +140,15 @@ impl<'a> Choice<'a> {
             return self.weighted_round_robin(weights, position, draw);
         }
         let index = position.next % self.set.len();
-        position.next = index + 1;
         if self.admits(index) {
+            position.next = index + 1;
             return Some(index);
         }
         let candidates = self.candidates().count();
         if candidates == 0 {
             return None;
         }
+        position.next = index + 1;
         let spare = position.spare % candidates;
         position.spare = spare + 1;
         self.candidates().nth(spare)
@@ -171,7 +172,6 @@ impl<'a> Choice<'a> {
     fn least_connections(&self, position: &mut Position) -> Option<usize> {
         let len = self.set.len();
         let first = position.next % len;
-        position.next = first + 1;
         let mut least: Option<(u64, u64, usize)> = None;
         for index in (first..len).chain(0..first).filter(|&index| self.admits(index)) {
             let in_flight = u64::from(self.set.endpoints()[index].in_flight()) + 1;
@@ -180,7 +180,9 @@ impl<'a> Choice<'a> {
                 least = Some((in_flight, weight, index));
             }
         }
-        least.map(|(_, _, index)| index)
+        let (_, _, index) = least?;
+        position.next = first + 1;
+        Some(index)
     }
 
     /// The cheaper of two candidates that are drawn by lot.
@@ -290,3 +292,6 @@ fn two_below(end: usize, draw: &mut impl Draw) -> Option<[usize; 2]> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
