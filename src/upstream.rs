@@ -24,15 +24,17 @@ mod latency;
 mod lease;
 mod positions;
 mod rendezvous;
+pub mod resolve;
 mod set;
 
 pub use self::{
     balance::{Algorithm, Session, Wanted},
-    cluster::{Cluster, ClusterSnapshot, EndpointSnapshot},
+    cluster::{Cluster, ClusterSnapshot, EndpointSnapshot, NameSnapshot},
     describe::{EndpointSpec, Endpoints, ExternalName, Origin},
     endpoint::{Endpoint, EndpointId},
     health::State,
     lease::Lease,
     positions::Positions,
     rendezvous::hash,
+    resolve::Resolver,
 };

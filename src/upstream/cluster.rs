@@ -2,9 +2,9 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -15,11 +15,12 @@ use serde::Serialize;
 use super::{
     balance::{Choice, Wanted},
     clients::Clients,
-    describe::{EndpointSpec, Endpoints, Origin},
+    describe::{EndpointSpec, Endpoints, ExternalName, Origin},
     endpoint::EndpointId,
     health::State,
     lease::Lease,
     positions::Positions,
+    resolve::{Following, Outcome, Resolver},
     set::EndpointSet,
 };
 use crate::{draw::Draw, key::ClusterKey, live::Live};
@@ -30,7 +31,19 @@ pub struct Cluster {
     identity: Arc<Identity>,
     set: Live<EndpointSet>,
     /// What the set was made from. Held by those who replace it, never by those who pick.
-    described: Mutex<Endpoints>,
+    described: Mutex<Described>,
+    resolver: Option<Resolver>,
+    /// Itself, for the task that follows a name.
+    this: Weak<Self>,
+}
+
+/// What a cluster was told of its endpoints.
+#[derive(Default)]
+struct Described {
+    endpoints: Endpoints,
+    following: Option<Following>,
+    /// What DNS said last.
+    resolution: Option<Outcome>,
 }
 
 /// What tells a cluster from all others, also from a later one with the same key.
@@ -41,7 +54,18 @@ pub(super) struct Identity(u64);
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct ClusterSnapshot {
     pub cluster: ClusterKey,
+    /// Where the endpoints come from a name: what DNS said last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<NameSnapshot>,
     pub endpoints: Vec<EndpointSnapshot>,
+}
+
+/// A name as it is at one moment.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct NameSnapshot {
+    pub name: ExternalName,
+    /// What DNS said last; none is that it has not answered yet.
+    pub resolution: Option<String>,
 }
 
 /// An endpoint as it is at one moment.
@@ -64,12 +88,24 @@ impl Cluster {
     /// A cluster without endpoints. It asks no DNS: a name gives it none.
     #[must_use]
     pub fn new(key: ClusterKey) -> Arc<Self> {
+        Self::make(key, None)
+    }
+
+    /// A cluster without endpoints, whose names are resolved by `resolver`.
+    #[must_use]
+    pub fn with_resolver(key: ClusterKey, resolver: &Resolver) -> Arc<Self> {
+        Self::make(key, Some(resolver.clone()))
+    }
+
+    fn make(key: ClusterKey, resolver: Option<Resolver>) -> Arc<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             key,
             identity: Arc::new(Identity(NUMBER.fetch_add(1, Relaxed))),
             set: Live::default(),
             described: Mutex::default(),
+            resolver,
+            this: this.clone(),
         })
     }
 
@@ -83,20 +119,56 @@ impl Cluster {
     ///
     /// An address that stays keeps its identity, counters and health. One that is gone gets no new request; those in
     /// flight finish.
+    ///
+    /// Another name takes over with its first answer; until then the former endpoints serve.
     pub fn replace(&self, endpoints: &Endpoints) {
-        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
-        if *described == *endpoints {
+        let mut described = self.described();
+        if described.endpoints == *endpoints {
             return;
         }
-        let _former = std::mem::replace(&mut *described, endpoints.clone());
-        match endpoints.origin() {
-            Origin::Addresses(specs) => self.set_addresses(specs, endpoints.client_ip_affinity()),
-            Origin::Name(_) => self.set_addresses(&[], endpoints.client_ip_affinity()),
+        let former = std::mem::replace(&mut described.endpoints, endpoints.clone());
+        let affinity = endpoints.client_ip_affinity();
+        match (endpoints.origin(), &self.resolver) {
+            (Origin::Addresses(specs), _) => {
+                described.following = None;
+                described.resolution = None;
+                self.set_addresses(specs, affinity);
+            }
+            (Origin::Name(_), None) => self.set_addresses(&[], affinity),
+            (Origin::Name(name), Some(resolver)) => {
+                if former.origin() != endpoints.origin() {
+                    described.following = Some(resolver.follow(name.clone(), self.this.clone()));
+                    described.resolution = None;
+                }
+                self.set_addresses(&self.set.get().specs(), affinity);
+            }
         }
+    }
+
+    /// Takes what DNS said of `name`, unless the cluster stands for something else by now. Without addresses, those
+    /// that there are stay.
+    pub(super) fn resolved(&self, name: &ExternalName, addresses: Option<&[IpAddr]>, outcome: &Outcome) {
+        let mut described = self.described();
+        if !matches!(described.endpoints.origin(), Origin::Name(current) if current == name) {
+            return;
+        }
+        described.resolution = Some(outcome.clone());
+        if let Some(addresses) = addresses {
+            let specs = addresses.iter().map(|&address| SocketAddr::new(address, name.port).into());
+            let affinity = described.endpoints.client_ip_affinity();
+            self.set_addresses(Endpoints::of(specs).addresses(), affinity);
+        }
+    }
+
+    fn described(&self) -> MutexGuard<'_, Described> {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_addresses(&self, specs: &[EndpointSpec], client_ip_affinity: Option<Duration>) {
         let former = self.set.get();
+        if former.is_of(specs) && former.clients().map(|clients| clients.timeout()) == client_ip_affinity {
+            return;
+        }
         let clients = client_ip_affinity.map(|timeout| match former.clients() {
             Some(clients) if clients.timeout() == timeout => clients.clone(),
             _ => Arc::new(Clients::new(timeout)),
@@ -153,7 +225,15 @@ impl Cluster {
             state: endpoint.health.state(now),
             failures: endpoint.health.failures(),
         });
-        ClusterSnapshot { cluster: self.key.clone(), endpoints: endpoints.collect() }
+        let described = self.described();
+        let name = match described.endpoints.origin() {
+            Origin::Addresses(_) => None,
+            Origin::Name(name) => {
+                let resolution = described.resolution.as_ref().map(ToString::to_string);
+                Some(NameSnapshot { name: name.clone(), resolution })
+            }
+        };
+        ClusterSnapshot { cluster: self.key.clone(), name, endpoints: endpoints.collect() }
     }
 }
 

@@ -89,18 +89,21 @@ impl Health {
         }
     }
 
-    /// Notes that a request failed.
-    pub(super) fn failed(&self, admission: Admission, now: u64) {
+    /// Notes that a request failed. Returns whether the endpoint is passed over because of it.
+    pub(super) fn failed(&self, admission: Admission, now: u64) -> bool {
         match admission {
             Admission::Up | Admission::Panic => {
-                if self.due.compare_exchange(UP, now.saturating_add(FIRST), Relaxed, Relaxed).is_ok() {
+                let first = self.due.compare_exchange(UP, now.saturating_add(FIRST), Relaxed, Relaxed).is_ok();
+                if first {
                     self.failures.store(1, Relaxed);
                 }
+                first
             }
             Admission::Probe(_) => {
                 let failures = self.failures.load(Relaxed).saturating_add(1);
                 self.failures.store(failures, Relaxed);
                 self.due.store(now.saturating_add(pause(failures)), Relaxed);
+                true
             }
         }
     }
@@ -181,9 +184,8 @@ mod tests {
     #[test]
     fn requests_that_fail_together_are_one_failure() {
         let health = Health::default();
-        for _ in 0..100 {
-            health.failed(Admission::Up, 0);
-        }
+        let passed_over = (0..100).filter(|_| health.failed(Admission::Up, 0)).count();
+        assert_eq!(passed_over, 1);
         assert_eq!(health.failures(), 1);
         assert_eq!(health.state(0), State::PassedOver { for_ms: 1_000 });
     }

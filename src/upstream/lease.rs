@@ -62,9 +62,10 @@ impl Lease {
     /// Reports that the endpoint refused or reset the connection, or did not let itself be connected to in time.
     ///
     /// A kept connection that turns out to be closed is no failure of the endpoint; nor is a client that leaves.
-    pub fn failed(&mut self, now: u64) {
-        self.endpoint.health.failed(self.admission, now);
-        self.admission = Admission::Up;
+    /// Returns whether the endpoint is passed over from now on, having been up or probed until now.
+    pub fn failed(&mut self, now: u64) -> bool {
+        let admission = std::mem::replace(&mut self.admission, Admission::Up);
+        self.endpoint.health.failed(admission, now)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -53,14 +54,26 @@ impl EndpointSet {
         for endpoint in kept.into_values() {
             endpoint.remove();
         }
-        let even = specs.iter().all(|spec| spec.weight == specs[0].weight);
         Self {
             number: NUMBER.fetch_add(1, Relaxed),
             tags: endpoints.iter().map(|endpoint| endpoint.tag()).collect(),
-            weights: (!even).then(|| specs.iter().map(|spec| spec.weight.get()).collect()),
+            weights: weights(specs),
             endpoints,
             clients,
         }
+    }
+
+    /// Whether it has just these addresses, with these shares.
+    pub(super) fn is_of(&self, specs: &[EndpointSpec]) -> bool {
+        let addresses = self.endpoints.iter().map(|endpoint| endpoint.address());
+        addresses.eq(specs.iter().map(|spec| spec.address)) && self.weights == weights(specs)
+    }
+
+    /// What it is made from.
+    pub(super) fn specs(&self) -> Vec<EndpointSpec> {
+        let weight = |index| NonZeroU32::new(self.weight(index)).unwrap_or(NonZeroU32::MIN);
+        let specs = self.endpoints.iter().enumerate();
+        specs.map(|(index, endpoint)| EndpointSpec { address: endpoint.address(), weight: weight(index) }).collect()
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -105,4 +118,10 @@ impl EndpointSet {
             Some(weights) => weighted_score(score(key, tag), weights[index]),
         })
     }
+}
+
+/// The weights, where they differ.
+fn weights(specs: &[EndpointSpec]) -> Option<Box<[u32]>> {
+    let even = specs.iter().all(|spec| spec.weight == specs[0].weight);
+    (!even).then(|| specs.iter().map(|spec| spec.weight.get()).collect())
 }
