@@ -45,8 +45,8 @@ pub enum PathMatch {
 pub(super) struct PathIndex {
     /// Requests of just this path.
     whole: HashMap<PathKey, Found, FixedState>,
-    /// Requests of what is below; each key ends in `/`.
-    below: HashMap<PathKey, Found, FixedState>,
+    /// Requests of what is below; each key ends in `/`. The values are positions of routes.
+    below: HashMap<PathKey, usize, FixedState>,
     /// The lengths of the keys in `below`.
     lengths: Lengths,
     /// In the order in which they are tried.
@@ -119,14 +119,13 @@ impl PathIndex {
                     slashes.push((path, route));
                 }
                 PathRule::Prefix(path) if path.ends_with('/') => {
-                    let found = Found { route, path: PathMatch::Prefix(path.len()), add_slash: false };
-                    index.add_below(PathKey(path.clone()), found);
+                    index.add_below(PathKey(path.clone()), route);
                     slashes.push((path, route));
                 }
                 PathRule::Prefix(path) => {
                     let found = Found { route, path: PathMatch::Prefix(path.len()), add_slash: false };
                     index.whole.entry(PathKey(path.clone())).or_insert(found);
-                    unslashed.push((path, found));
+                    unslashed.push((path, route));
                 }
                 PathRule::Regex(pattern) => {
                     let path = PathMatch::Regex(written.len());
@@ -134,8 +133,8 @@ impl PathIndex {
                 }
             }
         }
-        for (path, found) in unslashed {
-            index.add_below(PathKey(format!("{path}/").into()), found);
+        for (path, route) in unslashed {
+            index.add_below(PathKey(format!("{path}/").into()), route);
         }
         for (path, route) in slashes {
             if let Some(short) = path.strip_suffix('/').filter(|short| !short.is_empty()) {
@@ -154,9 +153,9 @@ impl PathIndex {
         }
     }
 
-    fn add_below(&mut self, path: PathKey, found: Found) {
+    fn add_below(&mut self, path: PathKey, route: usize) {
         self.lengths.insert(path.0.len());
-        self.below.entry(path).or_insert(found);
+        self.below.entry(path).or_insert(route);
     }
 
     /// The route that fits a path best.
@@ -170,9 +169,9 @@ impl PathIndex {
         let mut rest = &path[..path.len().min(self.lengths.longest)];
         while let Some(slash) = memchr::memrchr(b'/', rest) {
             if self.lengths.may_contain(slash + 1)
-                && let Some(found) = self.below.get(&path[..=slash])
+                && let Some(&route) = self.below.get(&path[..=slash])
             {
-                return Some(*found);
+                return Some(Found { route, path: PathMatch::Prefix(slash + 1), add_slash: false });
             }
             rest = &rest[..slash];
         }

@@ -39,11 +39,7 @@ pub(super) fn rewrite(rewrite: &Rewrite, path: &[u8], request: &impl Request) ->
     }
     if let Some(query) = query.filter(|_| keeps_query) {
         out.push(separator);
-        if redirects {
-            fields::encode(query, &mut out, |_| true);
-        } else {
-            out.extend_from_slice(query);
-        }
+        out.extend_from_slice(query);
     }
     Some(if redirects { Rewritten::Redirect(out) } else { Rewritten::Target(out) })
 }

@@ -3,8 +3,6 @@
 mod affinity;
 mod canary;
 mod decide;
-mod properties;
-mod sticky;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 

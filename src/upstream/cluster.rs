@@ -160,11 +160,6 @@ impl Cluster {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
     fn described(&self) -> MutexGuard<'_, Described> {
         self.described.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,6 +186,12 @@ impl Cluster {
     #[must_use]
     pub fn len(&self) -> usize {
         self.set.load().len()
+    }
+
+    /// Whether it has the endpoint with this tag.
+    #[must_use]
+    pub fn has(&self, tag: u64) -> bool {
+        self.set.load().find(|other| other == tag).is_some()
     }
 
     /// Whether it has no endpoint.
@@ -264,6 +265,3 @@ impl Identity {
         self.0
     }
 }
-
-#[cfg(test)]
-mod tests;
