@@ -93,13 +93,15 @@ impl Metrics {
     ///
     /// Where `out` fails.
     pub fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        {
+        let families = {
             let mut totals = self.0.totals.lock().unwrap_or_else(PoisonError::into_inner);
             let (totals, process) = &mut *totals;
             totals.update();
             process.update();
-            text::write_families(&self.0.registry.gather(), out)?;
-        }
+            self.0.registry.gather()
+        };
+        // From here on nothing is held: `out` may wait for a slow reader.
+        text::write_families(&families, out)?;
         self.0.requests.write_to(Instant::now(), out)
     }
 

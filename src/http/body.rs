@@ -5,7 +5,7 @@
 //! validated to the byte ([`Coding::Pass`]), or without it ([`Coding::Decode`]). What has no length can be given chunks
 //! on the way out ([`write_chunk_size`]).
 
-use super::{field::Class, token};
+use super::{Malformed, Refusal, field::Class, token};
 
 /// The most bytes of extensions to a chunk's size, and of all extensions of a body.
 const EXTENSION: u16 = 256;
@@ -210,6 +210,27 @@ impl Body {
                 Ok(())
             }
             State::Length(_) | State::Chunked(_) => Err(BadBody::Truncated),
+        }
+    }
+}
+
+// === impl BadBody ===
+
+impl From<BadBody> for Refusal {
+    /// The refusal of a request whose body is bad.
+    fn from(bad: BadBody) -> Self {
+        Self::BadRequest(bad.malformed())
+    }
+}
+
+impl BadBody {
+    /// What is wrong, in the words of refusals.
+    #[must_use]
+    pub const fn malformed(self) -> Malformed {
+        match self {
+            Self::Chunk => Malformed::Chunk,
+            Self::Trailer => Malformed::Trailer,
+            Self::Truncated => Malformed::Truncated,
         }
     }
 }

@@ -224,6 +224,13 @@ impl Field {
     pub(super) fn line(&self) -> Span {
         Span { start: self.name.start, end: self.value.end + 2 }
     }
+
+    /// Whether there are tabs around the value, which some parsers take for a part of it.
+    pub(super) fn has_tabs_around(&self, bytes: &[u8]) -> bool {
+        let before = Span { start: self.name.end + 1, end: self.value.start }.of(bytes);
+        let after = bytes.get(self.value.end as usize..).unwrap_or_default();
+        before.contains(&b'\t') || after.iter().find(|byte| **byte != b' ') == Some(&b'\t')
+    }
 }
 
 // === impl Stop ===

@@ -93,6 +93,8 @@ pub enum Malformed {
     Chunk,
     /// A trailer that is not a field, is too long or must not be one.
     Trailer,
+    /// A body that ends before its head says.
+    Truncated,
     /// The path leaves the root or has bytes that no path may have.
     Path,
 }
@@ -249,6 +251,7 @@ impl Malformed {
             Self::TooLarge => "head too long",
             Self::Chunk => "invalid chunk",
             Self::Trailer => "invalid trailer",
+            Self::Truncated => "incomplete body",
             Self::Path => "invalid path",
         }
     }

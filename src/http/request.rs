@@ -205,7 +205,8 @@ impl Request {
                 };
                 let host = target + scheme;
                 let path = memchr::memchr2(b'/', b'?', &bytes[host..end]).map_or(end, |at| host + at);
-                if bytes[path] == b'?' {
+                // Without a path, a query would need one put in before it, and `OPTIONS` would mean `*` to some.
+                if bytes[path] == b'?' || path == end && self.method.of(bytes) == b"OPTIONS" {
                     return Err(Malformed::Target);
                 }
                 (Some(Span::new(host, path)), path)
@@ -228,13 +229,15 @@ impl Request {
                 }
             }
             Class::ContentLength => {
-                let length = token::decimal(value).ok_or(Malformed::ContentLength)?;
+                let length = token::decimal(value).filter(|_| !field.has_tabs_around(bytes));
+                let length = length.ok_or(Malformed::ContentLength)?;
                 if seen.length.replace(length).is_some() {
                     return Err(Malformed::ContentLength.into());
                 }
             }
             Class::TransferEncoding => {
-                if seen.chunked || !is_word(value, b"chunked") || self.asked.version == Version::Http10 {
+                let valid = is_word(value, b"chunked") && !field.has_tabs_around(bytes);
+                if !valid || seen.chunked || self.asked.version == Version::Http10 {
                     return Err(Malformed::TransferEncoding.into());
                 }
                 seen.chunked = true;
@@ -322,14 +325,14 @@ impl<'a> RequestView<'a> {
     #[must_use]
     pub fn target(self) -> &'a [u8] {
         let target = self.head.target.of(self.bytes);
-        if target.is_empty() { self.no_path() } else { target }
+        if target.is_empty() { b"/" } else { target }
     }
 
     /// The path as received.
     #[must_use]
     pub fn path(self) -> &'a [u8] {
         let path = Span { start: self.head.target.start, end: self.head.query.start }.of(self.bytes);
-        if path.is_empty() { self.no_path() } else { path }
+        if path.is_empty() { b"/" } else { path }
     }
 
     /// What follows the `?`, where there is one.
@@ -408,11 +411,6 @@ impl<'a> RequestView<'a> {
     #[must_use]
     pub fn traceparent(self) -> Option<&'a [u8]> {
         self.first(Class::Traceparent).filter(|value| is_traceparent(value))
-    }
-
-    /// The target of the absolute form of a bare host.
-    fn no_path(self) -> &'static [u8] {
-        if self.method() == b"OPTIONS" { b"*" } else { b"/" }
     }
 }
 

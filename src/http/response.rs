@@ -82,13 +82,15 @@ impl Response {
             let value = field.value.of(bytes);
             match field.class {
                 Class::ContentLength => {
-                    let number = token::decimal(value).ok_or(Malformed::ContentLength)?;
+                    let number = token::decimal(value).filter(|_| !field.has_tabs_around(bytes));
+                    let number = number.ok_or(Malformed::ContentLength)?;
                     if length.replace(number).is_some() {
                         return Err(Malformed::ContentLength.into());
                     }
                 }
                 Class::TransferEncoding => {
-                    if chunked || !is_word(value, b"chunked") || self.version == Version::Http10 {
+                    let valid = is_word(value, b"chunked") && !field.has_tabs_around(bytes);
+                    if !valid || chunked || self.version == Version::Http10 {
                         return Err(Malformed::TransferEncoding.into());
                     }
                     chunked = true;

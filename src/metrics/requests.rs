@@ -323,20 +323,25 @@ impl Requests {
 
     /// Writes all series as Prometheus text, and forgets those that were gone for long at `now`.
     pub(super) fn write_to(&self, now: Instant, out: &mut dyn io::Write) -> io::Result<()> {
+        let rows = self.rows(now);
+        text::write_requests(&rows, out)
+    }
+
+    /// The labels and sums of all series. Holds none of them afterwards, so that those that are gone are seen to be.
+    fn rows(&self, now: Instant) -> Vec<(String, CellsTotal)> {
         let series: Vec<_> = {
             let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
             registered.sweep(now, self.linger);
             registered.series.iter().map(|(key, entry)| (key.clone(), entry.series.clone())).collect()
         };
-
         let mut rows = Vec::new();
-        for (key, series) in &series {
+        for (key, series) in series {
             for ((method, status), total) in series.totals() {
                 let status = if self.status_classes { format!("{status}xx") } else { status.to_string() };
-                rows.push((self.labels.of_requests(key, method, &status, self.per_host), total));
+                rows.push((self.labels.of_requests(&key, method, &status, self.per_host), total));
             }
         }
-        text::write_requests(&rows, out)
+        rows
     }
 }
 

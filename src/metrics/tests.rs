@@ -309,6 +309,29 @@ fn meters_are_shown() {
 }
 
 #[test]
+fn a_slow_reader_holds_up_no_other() {
+    /// Scrapes by itself whenever it is written to.
+    struct Reader(Metrics);
+
+    impl io::Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write_to(&mut io::sink())?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let (metrics, workers) = Metrics::new(&Settings::default());
+    let route = RouteState::new(&metrics, labels(), []);
+    route.record(&workers[0], None, &sample(200, 1));
+    // A lock that is held while the reader is waited for would never be free here.
+    metrics.write_to(&mut io::BufWriter::new(Reader(metrics.clone()))).unwrap();
+}
+
+#[test]
 fn the_process_is_seen() {
     let (metrics, _) = Metrics::new(&Settings::default());
     let series = scrape(&metrics);

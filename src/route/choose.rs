@@ -11,7 +11,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    AffinityPlan, Canary, CookieRule, FieldRule, Request, Route, Share, Side, Split, Step, Sticky, Trace, ValueMatch,
+    AffinityPlan, Canary, CookieRule, FieldRule, Request, Route, Side, Split, Step, Sticky, Trace, ValueMatch,
     affinity::{self, Session, SessionSide},
     canary::Odds,
     fields, sticky,
@@ -189,8 +189,14 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
         let mut from = 0_u64;
         for (at, canary) in self.canaries() {
             let part = odds.part(canary.share);
-            if (from..from.saturating_add(part)).contains(&lot) && !self.closed.contains(&at) {
-                wanted = Wanted::Canary(at);
+            if (from..from.saturating_add(part)).contains(&lot) {
+                if self.closed.contains(&at) {
+                    self.trace.note(|| {
+                        Step::Note(format!("the lot is {}'s, which is closed to the client", canary.side.name))
+                    });
+                } else {
+                    wanted = Wanted::Canary(at);
+                }
             }
             from = from.saturating_add(part);
         }
@@ -294,8 +300,12 @@ fn odds_text<B>(split: &Split<B>, odds: &Odds) -> String {
 
 fn lot_text(sticky: Option<&Sticky>, point: Option<u64>, lot: u64, end: u64) -> String {
     match (sticky, point) {
-        (Some(sticky), Some(point)) => format!("{lot} of {end}, by bucket {point:016x} of {sticky}"),
-        (Some(sticky), None) => format!("{lot} of {end}, drawn: the request has no {sticky}"),
+        (Some(sticky), Some(point)) => {
+            // As a fraction, which is what it is compared as.
+            let fraction = point as f64 / 2_f64.powi(64);
+            format!("{lot} of {end}, by bucket {fraction:.5} of the {sticky}")
+        }
+        (Some(sticky), None) => format!("{lot} of {end}, drawn, since the request has no {sticky}"),
         (None, _) => format!("{lot} of {end}, drawn"),
     }
 }
@@ -348,13 +358,5 @@ impl<B, R> Route<B, R> {
     /// The path that cookies of the route are for. A regex is no path, so its cookies are for the whole host.
     pub(super) fn cookie_path(&self) -> &str {
         self.path.path().map_or("/", |path| path)
-    }
-}
-
-// === impl Share ===
-
-impl std::fmt::Display for Share {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.weight, self.whole())
     }
 }

@@ -45,8 +45,8 @@ pub enum PathMatch {
 pub(super) struct PathIndex {
     /// Requests of just this path.
     whole: HashMap<PathKey, Found, FixedState>,
-    /// Requests of what is below; each key ends in `/`. The values are positions of routes.
-    below: HashMap<PathKey, usize, FixedState>,
+    /// Requests of what is below; each key ends in `/`.
+    below: HashMap<PathKey, Found, FixedState>,
     /// The lengths of the keys in `below`.
     lengths: Lengths,
     /// In the order in which they are tried.
@@ -119,13 +119,14 @@ impl PathIndex {
                     slashes.push((path, route));
                 }
                 PathRule::Prefix(path) if path.ends_with('/') => {
-                    index.add_below(PathKey(path.clone()), route);
+                    let found = Found { route, path: PathMatch::Prefix(path.len()), add_slash: false };
+                    index.add_below(PathKey(path.clone()), found);
                     slashes.push((path, route));
                 }
                 PathRule::Prefix(path) => {
                     let found = Found { route, path: PathMatch::Prefix(path.len()), add_slash: false };
                     index.whole.entry(PathKey(path.clone())).or_insert(found);
-                    unslashed.push((path, route));
+                    unslashed.push((path, found));
                 }
                 PathRule::Regex(pattern) => {
                     let path = PathMatch::Regex(written.len());
@@ -133,8 +134,8 @@ impl PathIndex {
                 }
             }
         }
-        for (path, route) in unslashed {
-            index.add_below(PathKey(format!("{path}/").into()), route);
+        for (path, found) in unslashed {
+            index.add_below(PathKey(format!("{path}/").into()), found);
         }
         for (path, route) in slashes {
             if let Some(short) = path.strip_suffix('/').filter(|short| !short.is_empty()) {
@@ -153,9 +154,9 @@ impl PathIndex {
         }
     }
 
-    fn add_below(&mut self, path: PathKey, route: usize) {
+    fn add_below(&mut self, path: PathKey, found: Found) {
         self.lengths.insert(path.0.len());
-        self.below.entry(path).or_insert(route);
+        self.below.entry(path).or_insert(found);
     }
 
     /// The route that fits a path best.
@@ -169,9 +170,9 @@ impl PathIndex {
         let mut rest = &path[..path.len().min(self.lengths.longest)];
         while let Some(slash) = memchr::memrchr(b'/', rest) {
             if self.lengths.may_contain(slash + 1)
-                && let Some(&route) = self.below.get(&path[..=slash])
+                && let Some(found) = self.below.get(&path[..=slash])
             {
-                return Some(Found { route, path: PathMatch::Prefix(slash + 1), add_slash: false });
+                return Some(*found);
             }
             rest = &rest[..slash];
         }

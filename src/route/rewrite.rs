@@ -39,7 +39,11 @@ pub(super) fn rewrite(rewrite: &Rewrite, path: &[u8], request: &impl Request) ->
     }
     if let Some(query) = query.filter(|_| keeps_query) {
         out.push(separator);
-        out.extend_from_slice(query);
+        if redirects {
+            fields::encode(query, &mut out, |_| true);
+        } else {
+            out.extend_from_slice(query);
+        }
     }
     Some(if redirects { Rewritten::Redirect(out) } else { Rewritten::Target(out) })
 }

@@ -3,6 +3,8 @@
 mod affinity;
 mod canary;
 mod decide;
+mod properties;
+mod sticky;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 

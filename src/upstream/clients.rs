@@ -95,3 +95,127 @@ impl Place {
         hash(&self.0.to_be_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{Ipv4Addr, SocketAddr},
+        sync::Arc,
+    };
+
+    use super::*;
+    use crate::{
+        draw::Given,
+        key::{ClusterKey, PortRef},
+        upstream::{Cluster, Endpoints, Lease, Positions, Wanted},
+    };
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// A cluster with so many endpoints.
+    fn cluster(count: u8) -> Arc<Cluster> {
+        let cluster = Cluster::new(ClusterKey::new("shop", "web", PortRef::Number(80)));
+        cluster.replace(&endpoints(1..=count));
+        cluster
+    }
+
+    fn endpoints(numbers: impl IntoIterator<Item = u8>) -> Endpoints {
+        let address = |number| SocketAddr::from(([10, 0, 0, number], 80));
+        Endpoints::of(numbers.into_iter().map(|number| address(number).into())).with_client_ip_affinity(TIMEOUT)
+    }
+
+    fn pick(cluster: &Cluster, client: IpAddr, now: u64) -> Lease {
+        let wanted = Wanted { client: Some(client), ..Wanted::default() };
+        cluster.pick(&wanted, &mut Positions::new(), &mut Given::new([0]), now).unwrap()
+    }
+
+    fn client(number: u32) -> IpAddr {
+        Ipv4Addr::from(0xc633_6400 + number).into()
+    }
+
+    /// Where each of 1,000 clients goes.
+    fn map(cluster: &Cluster, now: u64) -> Vec<SocketAddr> {
+        (0..1_000).map(|number| pick(cluster, client(number), now).address()).collect()
+    }
+
+    fn moved(before: &[SocketAddr], after: &[SocketAddr]) -> usize {
+        before.iter().zip(after).filter(|(before, after)| before != after).count()
+    }
+
+    #[test]
+    fn clients_keep_their_endpoints_within_the_timeout_though_others_join() {
+        let cluster = cluster(2);
+        let before = map(&cluster, 500);
+        cluster.replace(&endpoints(1..=50));
+        assert_eq!(map(&cluster, 60_500), before);
+        assert_eq!(map(&cluster, 120_500), before, "each use starts the time anew");
+        assert!(moved(&before, &map(&cluster, 182_500)) > 900, "after it, they are spread over all");
+    }
+
+    #[test]
+    fn only_clients_of_an_endpoint_that_is_gone_move() {
+        let cluster = cluster(4);
+        let before = map(&cluster, 0);
+        cluster.replace(&endpoints([1, 2, 4]));
+        let after = map(&cluster, 1_000);
+        let gone = SocketAddr::from(([10, 0, 0, 3], 80));
+        for (before, after) in before.iter().zip(&after) {
+            assert!(*after != gone && (before == after || *before == gone));
+        }
+        cluster.replace(&endpoints(1..=4));
+        assert_eq!(map(&cluster, 2_000), after, "it is another endpoint when it comes back");
+    }
+
+    #[test]
+    fn replicas_agree_without_talking() {
+        assert_eq!(map(&cluster(7), 0), map(&cluster(7), 99_000));
+    }
+
+    #[test]
+    fn clients_are_spread_evenly() {
+        let map = map(&cluster(4), 0);
+        for number in 1..=4 {
+            let count = map.iter().filter(|&&address| address == ([10, 0, 0, number], 80).into()).count();
+            assert!((200..=300).contains(&count), "{number} has {count}");
+        }
+    }
+
+    #[test]
+    fn clients_of_a_failing_endpoint_come_back_to_it() {
+        let cluster = cluster(4);
+        let mut lease = pick(&cluster, client(1), 0);
+        lease.failed(0);
+        let meanwhile = pick(&cluster, client(1), 500);
+        assert!(meanwhile.is_displaced() && meanwhile.id() != lease.id());
+        assert_eq!(pick(&cluster, client(1), 600).id(), meanwhile.id());
+        let back = pick(&cluster, client(1), 1_000);
+        assert!(!back.is_displaced() && back.id() == lease.id());
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_same_client() {
+        let clients = Clients::new(TIMEOUT);
+        assert_eq!(clients.place("::ffff:198.51.100.7".parse().unwrap()), clients.place(client(7)));
+        assert_ne!(clients.place(client(8)), clients.place(client(7)));
+    }
+
+    #[test]
+    fn the_table_is_of_fixed_size() {
+        let clients = Clients::new(TIMEOUT);
+        assert_eq!(size_of_val(&*clients.places), 32 << 10);
+    }
+
+    #[test]
+    fn a_session_or_hash_goes_before_the_clients_address() {
+        let cluster = cluster(50);
+        let tag = pick(&cluster, client(1), 0).endpoint().tag();
+        let wanted = Wanted {
+            client: Some(client(2)),
+            session: Some(crate::upstream::Session::Endpoint(tag)),
+            ..Wanted::default()
+        };
+        let lease = cluster.pick(&wanted, &mut Positions::new(), &mut Given::new([0]), 0).unwrap();
+        assert_eq!(lease.endpoint().tag(), tag);
+        assert_ne!(pick(&cluster, client(2), 0).endpoint().tag(), tag);
+    }
+}

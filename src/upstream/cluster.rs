@@ -160,6 +160,11 @@ impl Cluster {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     fn described(&self) -> MutexGuard<'_, Described> {
         self.described.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -265,3 +270,6 @@ impl Identity {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,3 +64,43 @@ impl Positions {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        draw::Given,
+        key::{ClusterKey, PortRef},
+        upstream::{Cluster, Endpoints, Wanted},
+    };
+
+    fn cluster() -> Arc<Cluster> {
+        let cluster = Cluster::new(ClusterKey::new("shop", "web", PortRef::Number(80)));
+        cluster.replace(&Endpoints::of([std::net::SocketAddr::from(([10, 0, 0, 1], 80)).into()]));
+        cluster
+    }
+
+    #[test]
+    fn positions_of_clusters_that_are_gone_are_forgotten() {
+        let mut positions = Positions::new();
+        let stays = cluster();
+        for _ in 0..10_000 {
+            let passes = cluster();
+            for cluster in [&stays, &passes] {
+                drop(cluster.pick(&Wanted::default(), &mut positions, &mut Given::new([0]), 0));
+            }
+            assert!(positions.clusters.len() <= SWEEP);
+        }
+        assert!(positions.clusters.contains_key(&stays.identity().number()));
+    }
+
+    #[test]
+    fn positions_of_clusters_that_stay_are_kept() {
+        let mut positions = Positions::new();
+        let clusters: Vec<_> = (0..500).map(|_| cluster()).collect();
+        for cluster in &clusters {
+            drop(cluster.pick(&Wanted::default(), &mut positions, &mut Given::new([0]), 0));
+        }
+        assert_eq!(positions.clusters.len(), 500);
+    }
+}

@@ -1,6 +1,10 @@
 //! A line of the log.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use smallvec::SmallVec;
 
@@ -14,7 +18,7 @@ use super::{Entry, RequestLine, Try, basic, clock::Clock, escape};
 /// $upstream_response_length $upstream_response_time $upstream_status $req_id
 /// ```
 pub(super) fn nginx(out: &mut Vec<u8>, clock: &mut Clock, entry: &Entry<'_>) {
-    display(out, entry.client);
+    address(out, entry.client);
     out.extend_from_slice(b" - ");
     match entry.authorization.and_then(basic::user) {
         Some(user) => user.for_each(|byte| escape::nginx(out, &[byte])),
@@ -51,7 +55,7 @@ pub(super) fn nginx(out: &mut Vec<u8>, clock: &mut Clock, entry: &Entry<'_>) {
         escape::nginx(out, name.as_bytes());
         out.push(b']');
     }
-    list(out, entry.tries, |out, endpoint| display(out, endpoint.endpoint));
+    list(out, entry.tries, |out, each| endpoint(out, each.endpoint));
     list(out, entry.tries, |out, endpoint| number(out, endpoint.body_bytes));
     list(out, entry.tries, |out, endpoint| match endpoint.response_time {
         Some(time) => millis(out, time),
@@ -71,9 +75,11 @@ pub(super) fn json(out: &mut Vec<u8>, clock: &mut Clock, entry: &Entry<'_>) {
     let (second, milli) = clock.iso(entry.now);
     out.extend_from_slice(b"{\"time\":\"");
     out.extend_from_slice(second);
-    let _ = write!(out, ".{milli:03}Z\"");
+    out.push(b'.');
+    digits::<3>(out, milli);
+    out.extend_from_slice(b"Z\"");
     out.extend_from_slice(b",\"remote_addr\":\"");
-    display(out, entry.client);
+    address(out, entry.client);
     out.push(b'"');
     if let Some(user) = entry.authorization.and_then(basic::user) {
         text(out, "remote_user", &user.collect::<SmallVec<[u8; 64]>>());
@@ -122,7 +128,7 @@ fn tries(out: &mut Vec<u8>, tries: &[Try]) {
     for (at, Try { endpoint, status, body_bytes, connect_time, header_time, response_time }) in tries.iter().enumerate()
     {
         out.extend_from_slice(if at == 0 { b"{\"addr\":\"" } else { b",{\"addr\":\"" });
-        display(out, endpoint);
+        self::endpoint(out, *endpoint);
         out.push(b'"');
         if let Some(status) = status {
             member(out, "status", |out| number(out, (*status).into()));
@@ -184,14 +190,50 @@ fn number(out: &mut Vec<u8>, value: u64) {
 /// Appends seconds with three digits after the point, cut off as nginx does.
 fn millis(out: &mut Vec<u8>, time: Duration) {
     number(out, time.as_secs());
-    let millis = time.subsec_millis();
-    let digit = |place: u32| b'0' + u8::try_from(millis / place % 10).unwrap_or(0);
-    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+    out.push(b'.');
+    digits::<3>(out, time.subsec_millis());
 }
 
 /// Appends seconds with six digits after the point.
 fn micros(out: &mut Vec<u8>, time: Duration) {
-    let _ = write!(out, "{}.{:06}", time.as_secs(), time.subsec_micros());
+    number(out, time.as_secs());
+    out.push(b'.');
+    digits::<6>(out, time.subsec_micros());
+}
+
+/// Appends the last `N` decimal digits.
+fn digits<const N: usize>(out: &mut Vec<u8>, mut value: u32) {
+    let mut text = [b'0'; N];
+    for digit in text.iter_mut().rev() {
+        *digit += u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+    }
+    out.extend_from_slice(&text);
+}
+
+/// Appends an address. The formatter of the standard library would take most of the time of a line.
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                number(out, octet.into());
+            }
+        }
+        IpAddr::V6(address) => display(out, address),
+    }
+}
+
+/// Appends an address and its port.
+fn endpoint(out: &mut Vec<u8>, endpoint: SocketAddr) {
+    if endpoint.is_ipv6() {
+        return display(out, endpoint);
+    }
+    address(out, endpoint.ip());
+    out.push(b':');
+    number(out, endpoint.port().into());
 }
 
 /// Appends what shows itself. Writing to a vector cannot fail.

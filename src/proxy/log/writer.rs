@@ -58,7 +58,7 @@ const FULL: usize = 32 << 10;
 const CAPACITY: usize = FULL + (8 << 10);
 
 /// How many buffers a worker has. While all are with the writer, its lines are dropped.
-const BUFFERS: usize = 16;
+const BUFFERS: usize = 32;
 
 /// Begins a log: one end for each of `workers`, and the thread that writes to `out`.
 ///

@@ -244,7 +244,7 @@ fn requests_with_the_same_key_have_the_same_hash() {
 
 /// Keeps all steps.
 #[derive(Default)]
-struct Steps(Vec<Step>);
+pub(super) struct Steps(Vec<Step>);
 
 impl Trace for Steps {
     fn note(&mut self, step: impl FnOnce() -> Step) {

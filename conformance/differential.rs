@@ -1,0 +1,112 @@
+//! The same bytes to our readers, to hyper, to Node's strict parser and to nginx: what we accept, all read alike.
+//!
+//! Requests are smuggled where two parsers in a row see different requests in the same bytes. So the rule is: a request
+//! that we accept has the same method, target, framing and body for each peer, and so have the requests after it; or the
+//! peer refuses it, which smuggles nothing, and is listed in [`STRICTER`] with its reason.
+//!
+//! `differential/*.wire` holds the inputs, each with what we make of it: the requests that we read, then how the
+//! connection ends. These lines are also the list of what we refuse on purpose; `SERIN_BLESS=1` writes them anew.
+
+mod case;
+mod ours;
+mod peers;
+mod seen;
+
+use self::{
+    case::{Case, cases, write_cases},
+    peers::{Nginx, Node, Server, hyper},
+    seen::{End, Reading},
+};
+
+/// Inputs of which a peer takes less than we do, and why that is well.
+const STRICTER: &[(&str, &[&str], &str)] = &[
+    ("hyper", &["visible-bytes", "angle-brackets"], "wants some visible bytes of targets escaped; nginx does not"),
+    ("hyper", &["not-utf8-in-target"], "wants targets in UTF-8"),
+    ("node", &["utf8-in-target", "not-utf8-in-target"], "wants targets in ASCII"),
+    ("node", &["unknown-method", "method-with-underscore"], "has a list of methods"),
+    ("nginx", &["options-asterisk"], "does not serve `*`"),
+    (
+        "node",
+        &[
+            "connection-close",
+            "connection-close-in-list",
+            "connection-empty-elements",
+            "version-1.0-then-more",
+            "length-1.0",
+            "no-length-1.0",
+        ],
+        "takes what follows the last request for an attack, and then not even that request; we never read it",
+    ),
+];
+
+#[test]
+fn what_we_read_is_what_the_corpus_says() {
+    let mut faults = Vec::new();
+    for (path, mut cases) in cases() {
+        for case in &mut cases {
+            let reading = ours::read(&case.bytes).to_string();
+            if reading != case.reading {
+                faults.push(format!(
+                    "{} {}: read as\n{reading}but expected\n{}",
+                    path.display(),
+                    case.name,
+                    case.reading
+                ));
+                case.reading = reading;
+            }
+        }
+        if std::env::var("SERIN_BLESS").as_deref() == Ok("1") {
+            write_cases(&path, &cases);
+            faults.clear();
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn hyper_reads_what_we_accept_alike() {
+    let server = hyper();
+    assert_alike("hyper", &server);
+}
+
+#[test]
+fn node_reads_what_we_accept_alike() {
+    let Some(node) = Node::start() else { return };
+    assert_alike("node", &node);
+}
+
+#[test]
+fn nginx_reads_what_we_accept_alike() {
+    let Some(nginx) = Nginx::start() else { return };
+    assert_alike("nginx", &nginx);
+}
+
+#[test]
+fn a_difference_is_found() {
+    let ours = ours::read(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    let mut theirs = ours.clone();
+    theirs.requests[0].body = b"y".to_vec();
+    assert!(ours.differs_from(&theirs).is_some(), "another body");
+    theirs = Reading { requests: Vec::new(), end: End::Open };
+    assert!(ours.differs_from(&theirs).is_some(), "a request fewer");
+    theirs = ours.clone();
+    theirs.requests.push(ours.requests[0].clone());
+    assert!(ours.differs_from(&theirs).is_some(), "a request more");
+    theirs = Reading { requests: Vec::new(), end: End::Refused("400".into()) };
+    assert!(ours.differs_from(&theirs).is_none() && ours.exceeds(&theirs), "refused by them");
+}
+
+/// Holds a peer to our readings of the whole corpus.
+fn assert_alike(peer: &str, server: &dyn Server) {
+    let mut faults = Vec::new();
+    for Case { name, bytes, .. } in cases().into_iter().flat_map(|(_, cases)| cases) {
+        let (ours, theirs) = (ours::read(&bytes), server.read(&bytes));
+        let listed = STRICTER.iter().any(|(other, names, _)| *other == peer && names.contains(&&*name));
+        if let Some(fault) = ours.differs_from(&theirs) {
+            faults.push(format!("{name}: {fault}; we read\n{ours}{peer} reads\n{theirs}"));
+        } else if ours.exceeds(&theirs) && !listed {
+            faults.push(format!("{name}: {peer} refuses what we accept; we read\n{ours}{peer} reads\n{theirs}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
