@@ -1,1 +1,146 @@
-//! To come.
+//! Objects in, routes, clusters and problems out.
+//!
+//! Translation is pure and total: the same snapshot and options always give the same output, and there is no object
+//! that it fails on. What is wrong with an object becomes a [`Problem`] on that object; everything else goes on.
+//!
+//! The unit is a host. [`translate_host`] makes what one host answers, [`translate_cluster`] what one port of a Service
+//! stands for, and each output lists what it read. `pipeline` keeps the inverse of these lists, so that a change costs
+//! what it can reach. [`translate`] is the sum, for those who want all of it at once.
+//!
+//! ```text
+//! Ingress ── class ──> annotations ──> settings ──┐
+//!                                                 ├─> host: claims ──> routes <── canary
+//! Service ── backend ──> cluster key ─────────────┘
+//! Service, EndpointSlices ── cluster ──> endpoints
+//! ```
+//!
+//! A problem of an Ingress that has nothing to do with one of its hosts is found with its first host; so the same
+//! problem can be in the outputs of several hosts only where it is found by comparing it with others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    key::{ClusterKey, Hostname, ObjectKey, RouteId},
+    problem::Problem,
+    route::{Host, Table},
+    store::{HostsOf, Snapshot},
+    upstream::Endpoints,
+};
+
+pub mod annotations;
+mod backend;
+mod canary;
+mod class;
+mod cluster;
+mod host;
+mod hosts;
+mod options;
+mod settings;
+mod uses;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    backend::{default_backend, default_route},
+    cluster::translate_cluster,
+    host::translate_host,
+    hosts::hosts_of,
+    options::Options,
+    uses::{Role, Use, endpoint_problems},
+};
+
+/// What one host answers, and all that follows from its objects.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HostOutput {
+    pub host: Hostname,
+    /// None where no object serves the host.
+    pub table: Option<Host<ClusterKey, RouteId>>,
+    /// The clusters that its routes name.
+    pub clusters: BTreeSet<ClusterKey>,
+    /// Sorted, each once.
+    pub problems: Vec<Problem>,
+    /// What a change of could change this output, besides the Ingresses of the host itself.
+    pub reads: BTreeSet<Read>,
+    /// Which part of which object wants which cluster, for [`endpoint_problems`].
+    pub uses: Vec<Use>,
+}
+
+/// Where the requests for one port of a Service go.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ClusterOutput {
+    pub key: ClusterKey,
+    pub endpoints: Endpoints,
+    /// Sorted, each once.
+    pub problems: Vec<Problem>,
+    /// The Service. A change of one of its EndpointSlices is a change of it.
+    pub reads: BTreeSet<Read>,
+}
+
+/// What an output depends on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Read {
+    /// An object, there or not.
+    Object(ObjectKey),
+    /// All Ingresses that are found under a host.
+    Host(Hostname),
+    /// All IngressClasses.
+    Classes,
+}
+
+/// All hosts and clusters of a snapshot.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Translation {
+    pub hosts: BTreeMap<Hostname, Arc<HostOutput>>,
+    pub clusters: BTreeMap<ClusterKey, ClusterOutput>,
+    /// The cluster of the controller's own default backend.
+    pub default_backend: Option<ClusterKey>,
+    /// Those of all hosts and clusters, and those that depend on endpoints: sorted, each once.
+    pub problems: Vec<Problem>,
+}
+
+/// Translates all of a snapshot.
+#[must_use]
+pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
+    let hosts: BTreeMap<_, _> =
+        snapshot.hosts().map(|host| (host.clone(), Arc::new(translate_host(snapshot, options, host)))).collect();
+    let default_backend = default_backend(snapshot, options);
+    let keys: BTreeSet<_> = hosts.values().flat_map(|host| &host.clusters).chain(&default_backend).collect();
+    let clusters: BTreeMap<_, _> =
+        keys.into_iter().map(|key| (key.clone(), translate_cluster(snapshot, options, key))).collect();
+
+    let empty = |key: &ClusterKey| clusters.get(key).is_none_or(|cluster| cluster.endpoints.is_empty());
+    let mut problems = BTreeSet::new();
+    for host in hosts.values() {
+        problems.extend(host.problems.iter().cloned());
+        problems.extend(endpoint_problems(&host.uses, empty));
+    }
+    problems.extend(clusters.values().flat_map(|cluster| cluster.problems.iter().cloned()));
+    Translation { hosts, clusters, default_backend, problems: problems.into_iter().collect() }
+}
+
+/// What the store finds Ingresses by: [`hosts_of`] under these options.
+#[must_use]
+pub fn index(options: &Options) -> HostsOf {
+    let options = options.clone();
+    Arc::new(move |ingress| hosts_of(&options, ingress))
+}
+
+// === impl Translation ===
+
+impl Translation {
+    /// The table of all hosts.
+    #[must_use]
+    pub fn table(&self) -> Table<ClusterKey, RouteId> {
+        let hosts = self.hosts.iter().filter_map(|(name, output)| {
+            let table = output.table.clone()?;
+            Some((name.clone(), Some(Arc::new(table))))
+        });
+        let mut table = Table::new().with_hosts(hosts);
+        table.default = self.default_backend.as_ref().map(|key| Arc::new(default_route(key)));
+        table
+    }
+}

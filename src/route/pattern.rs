@@ -65,15 +65,7 @@ enum Found<'t> {
     Backtracking(fancy_regex::Captures<'t, [u8]>),
 }
 
-struct Engine {
-    /// What all that matches begins with, so that most texts that do not match are told by it alone. Letters are in
-    /// either case where the pattern ignores it.
-    literal: Box<[u8]>,
-    ignore_case: bool,
-    search: Search,
-}
-
-enum Search {
+enum Engine {
     /// Linear in the length of the text.
     Linear(regex::bytes::Regex),
     /// Backtracking, with a limit.
@@ -120,30 +112,24 @@ impl Pattern {
     /// Whether it needs the engine that backtracks, and so may give a search up.
     #[must_use]
     pub fn backtracks(&self) -> bool {
-        matches!(self.engine.search, Search::Backtracking(_))
+        matches!(*self.engine, Engine::Backtracking(_))
     }
 
     /// Whether it is found in `text`. A search that is given up found nothing.
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
-        if !self.engine.may_match(text) {
-            return false;
-        }
-        match &self.engine.search {
-            Search::Linear(regex) => regex.is_match(text),
-            Search::Backtracking(regex) => exhausted_as(regex.is_match(text), false),
+        match &*self.engine {
+            Engine::Linear(regex) => regex.is_match(text),
+            Engine::Backtracking(regex) => exhausted_as(regex.is_match(text), false),
         }
     }
 
     /// What its groups match, where it is found in `text`.
     #[must_use]
     pub fn captures<'t>(&self, text: &'t [u8]) -> Option<Captures<'t>> {
-        if !self.engine.may_match(text) {
-            return None;
-        }
-        match &self.engine.search {
-            Search::Linear(regex) => Some(Captures(Found::Linear(regex.captures(text)?))),
-            Search::Backtracking(regex) => {
+        match &*self.engine {
+            Engine::Linear(regex) => Some(Captures(Found::Linear(regex.captures(text)?))),
+            Engine::Backtracking(regex) => {
                 Some(Captures(Found::Backtracking(exhausted_as(regex.captures(text), None)?)))
             }
         }
@@ -241,11 +227,7 @@ impl Engine {
             return Err(InvalidPattern::new(format!("it is longer than {MAX_SOURCE} bytes")));
         }
         let dialect = dialect::read(source).map_err(InvalidPattern::new)?;
-        let (text, literal) = match flags.anchored {
-            true => (format!("^{}", dialect.text), dialect.literal.into_bytes().into()),
-            false => (dialect.text, Box::default()),
-        };
-        let engine = |search| Self { literal, ignore_case: flags.ignore_case, search };
+        let text = if flags.anchored { format!("^{}", dialect.text) } else { dialect.text };
         if !dialect.backtracks {
             match regex::bytes::RegexBuilder::new(&text)
                 .unicode(false)
@@ -254,7 +236,7 @@ impl Engine {
                 .dfa_size_limit(MAX_SIZE)
                 .build()
             {
-                Ok(regex) => return Ok(engine(Search::Linear(regex))),
+                Ok(regex) => return Ok(Self::Linear(regex)),
                 Err(regex::Error::CompiledTooBig(_)) => {
                     return Err(InvalidPattern::new(format!("compiled, it is larger than {MAX_SIZE} bytes")));
                 }
@@ -270,17 +252,8 @@ impl Engine {
             .delegate_dfa_size_limit(MAX_SIZE)
             .max_prog_size(MAX_PROGRAM)
             .build()
-            .map(|regex| engine(Search::Backtracking(regex)))
+            .map(Self::Backtracking)
             .map_err(|error| InvalidPattern::new(last_line(&error.to_string())))
-    }
-
-    /// Whether a text begins as it must.
-    fn may_match(&self, text: &[u8]) -> bool {
-        match text.get(..self.literal.len()) {
-            Some(start) if self.ignore_case => start.eq_ignore_ascii_case(&self.literal),
-            Some(start) => *start == *self.literal,
-            None => false,
-        }
     }
 }
 

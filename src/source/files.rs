@@ -26,8 +26,6 @@ mod follow;
 mod manifest;
 mod node;
 mod tree;
-mod unsettled;
-mod watches;
 
 #[cfg(test)]
 mod tests;

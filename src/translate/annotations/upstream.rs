@@ -1,0 +1,175 @@
+//! The annotations of balancing and of the way to endpoints.
+
+use super::{Annotation, Group, Kind, Risk, Scope, Typed, value};
+use crate::route::{Algorithm, HashKey};
+
+pub(super) const RECORDS: &[&Annotation] = &[
+    &LOAD_BALANCE.annotation,
+    &UPSTREAM_HASH_BY.annotation,
+    &UPSTREAM_HASH_BY_SUBSET.annotation,
+    &UPSTREAM_HASH_BY_SUBSET_SIZE.annotation,
+    &SERVICE_UPSTREAM.annotation,
+    &UPSTREAM_VHOST.annotation,
+    &BACKEND_PROTOCOL.annotation,
+    &FASTCGI_INDEX,
+    &FASTCGI_PARAMS,
+    &CONNECTION_PROXY_HEADER,
+    &X_FORWARDED_PREFIX,
+    &PROXY_HTTP_VERSION,
+    &PROXY_SSL_SECRET,
+    &PROXY_SSL_VERIFY,
+    &PROXY_SSL_VERIFY_DEPTH,
+    &PROXY_SSL_CIPHERS,
+    &PROXY_SSL_PROTOCOLS,
+    &PROXY_SSL_NAME,
+    &PROXY_SSL_SERVER_NAME,
+];
+
+/// What the endpoints speak (`backend-protocol`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::translate) enum BackendProtocol {
+    Http,
+    /// One that is not built yet.
+    Other,
+}
+
+const ALGORITHMS: &[&str] =
+    &["round_robin", "ewma", "least_conn", "chash", "chashsubset", "sticky_balanced", "sticky_persistent"];
+const PROTOCOLS: &[&str] = &["HTTP", "AUTO_HTTP", "HTTPS", "GRPC", "GRPCS", "FCGI"];
+const NO_TLS_TO_ENDPOINTS: &str = "Endpoints are not spoken to by TLS yet, so there is nothing that it could apply to";
+
+pub(in crate::translate) static LOAD_BALANCE: Typed<Algorithm> = Typed::new(
+    Annotation::new("load-balance", Group::Upstream, Kind::Choice(ALGORITHMS))
+        .on(Scope::Backend)
+        .default("round_robin")
+        .doc(
+            "How the next endpoint is chosen: in turn, by answer times (`ewma`), or by requests in flight \
+             (`least_conn`). The others belong to `upstream-hash-by` and `affinity`, which choose them.",
+        ),
+    |text| {
+        // What hashing and sessions need is chosen by their own annotations, as in ingress-nginx.
+        use Algorithm::{Ewma, LeastConnections, RoundRobin};
+        value::choice(text, ALGORITHMS).map(|at| match at {
+            1 => Ewma,
+            2 => LeastConnections,
+            _ => RoundRobin,
+        })
+    },
+);
+
+pub(in crate::translate) static UPSTREAM_HASH_BY: Typed<HashKey> = Typed::new(
+    Annotation::new("upstream-hash-by", Group::Upstream, Kind::Template)
+        .on(Scope::Backend)
+        .risk(Risk::High)
+        .doc("Chooses the endpoint by a consistent hash of this text, in which variables are replaced."),
+    template,
+);
+
+pub(in crate::translate) static UPSTREAM_HASH_BY_SUBSET: Typed<bool> = Typed::new(
+    Annotation::new("upstream-hash-by-subset", Group::Upstream, Kind::Bool)
+        .on(Scope::Backend)
+        .default("false")
+        .doc("Lets the hash choose some endpoints, which then take turns."),
+    value::bool,
+);
+
+pub(in crate::translate) static UPSTREAM_HASH_BY_SUBSET_SIZE: Typed<u32> = Typed::new(
+    Annotation::new("upstream-hash-by-subset-size", Group::Upstream, Kind::Number)
+        .on(Scope::Backend)
+        .default("3")
+        .doc("How many endpoints a hash chooses."),
+    |text| match value::count(text)? {
+        0 => Err("leaves no endpoint".to_owned()),
+        size => Ok(size),
+    },
+);
+
+pub(in crate::translate) static SERVICE_UPSTREAM: Typed<bool> = Typed::new(
+    Annotation::new("service-upstream", Group::Upstream, Kind::Bool)
+        .on(Scope::Backend)
+        .default("false")
+        .doc("Sends requests to the cluster IP of the Service instead of straight to its endpoints."),
+    value::bool,
+);
+
+pub(in crate::translate) static UPSTREAM_VHOST: Typed<HashKey> = Typed::new(
+    Annotation::new("upstream-vhost", Group::Upstream, Kind::Template)
+        .doc("The Host that endpoints see, instead of the client's; variables are replaced."),
+    |text| value::clean(text).and_then(|_| template(text)),
+);
+
+pub(in crate::translate) static BACKEND_PROTOCOL: Typed<BackendProtocol> = Typed::new(
+    Annotation::new("backend-protocol", Group::Upstream, Kind::Choice(PROTOCOLS))
+        .default("HTTP")
+        .partly("`HTTP` so far, which `AUTO_HTTP` also means; paths with another value are closed.")
+        .doc("What the endpoints speak."),
+    |text| value::choice(text, PROTOCOLS).map(|at| if at < 2 { BackendProtocol::Http } else { BackendProtocol::Other }),
+);
+
+static FASTCGI_INDEX: Annotation = Annotation::new("fastcgi-index", Group::NginxOnly, Kind::Text)
+    .risk(Risk::Medium)
+    .refused("Serin does not speak FastCGI", "Put an HTTP server in the pod, before the application")
+    .doc("The index file of FastCGI.");
+
+static FASTCGI_PARAMS: Annotation = Annotation::new("fastcgi-params-configmap", Group::NginxOnly, Kind::Object)
+    .risk(Risk::Medium)
+    .refused("Serin does not speak FastCGI", "Put an HTTP server in the pod, before the application")
+    .doc("The parameters of FastCGI.");
+
+static CONNECTION_PROXY_HEADER: Annotation =
+    Annotation::new("connection-proxy-header", Group::Upstream, Kind::Choice(&["close", "keep-alive"]))
+        .differs("Connections to endpoints are kept, and closed when an endpoint wants it")
+        .doc("The Connection header that endpoints see.");
+
+static X_FORWARDED_PREFIX: Annotation = Annotation::new("x-forwarded-prefix", Group::Upstream, Kind::Text)
+    .risk(Risk::Medium)
+    .not_yet("Endpoints get no `X-Forwarded-Prefix`")
+    .doc("The `X-Forwarded-Prefix` that endpoints see where the path is rewritten.");
+
+static PROXY_HTTP_VERSION: Annotation =
+    Annotation::new("proxy-http-version", Group::Upstream, Kind::Choice(&["1.0", "1.1"]))
+        .default("1.1")
+        .differs("Endpoints are asked by HTTP/1.1 in any case; those that answer by HTTP/1.0 are understood")
+        .doc("The version of HTTP that endpoints are asked by.");
+
+static PROXY_SSL_SECRET: Annotation = Annotation::new("proxy-ssl-secret", Group::BackendTls, Kind::Object)
+    .risk(Risk::Medium)
+    .not_yet(NO_TLS_TO_ENDPOINTS)
+    .doc("The Secret with the certificates for TLS to endpoints.");
+
+static PROXY_SSL_VERIFY: Annotation =
+    Annotation::new("proxy-ssl-verify", Group::BackendTls, Kind::Choice(&["on", "off"]))
+        .default("off")
+        .not_yet(NO_TLS_TO_ENDPOINTS)
+        .doc("Whether the certificates of endpoints are verified.");
+
+static PROXY_SSL_VERIFY_DEPTH: Annotation = Annotation::new("proxy-ssl-verify-depth", Group::BackendTls, Kind::Number)
+    .default("1")
+    .not_yet(NO_TLS_TO_ENDPOINTS)
+    .doc("How long the chain of an endpoint's certificate may be.");
+
+static PROXY_SSL_CIPHERS: Annotation = Annotation::new("proxy-ssl-ciphers", Group::BackendTls, Kind::Text)
+    .default("DEFAULT")
+    .risk(Risk::Medium)
+    .not_yet(NO_TLS_TO_ENDPOINTS)
+    .doc("The ciphers for TLS to endpoints.");
+
+static PROXY_SSL_PROTOCOLS: Annotation = Annotation::new("proxy-ssl-protocols", Group::BackendTls, Kind::Text)
+    .default("TLSv1.2")
+    .not_yet(NO_TLS_TO_ENDPOINTS)
+    .doc("The versions of TLS to endpoints.");
+
+static PROXY_SSL_NAME: Annotation = Annotation::new("proxy-ssl-name", Group::BackendTls, Kind::Template)
+    .risk(Risk::High)
+    .not_yet(NO_TLS_TO_ENDPOINTS)
+    .doc("The name that the certificates of endpoints must have.");
+
+static PROXY_SSL_SERVER_NAME: Annotation =
+    Annotation::new("proxy-ssl-server-name", Group::BackendTls, Kind::Choice(&["on", "off"]))
+        .default("off")
+        .not_yet(NO_TLS_TO_ENDPOINTS)
+        .doc("Whether endpoints are told the name that is asked for.");
+
+fn template(text: &str) -> Result<HashKey, value::Fault> {
+    HashKey::parse(text).map_err(|error| format!("cannot be used: {error}"))
+}

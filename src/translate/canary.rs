@@ -1,0 +1,397 @@
+//! Adds canaries to the routes that they belong to.
+//!
+//! A canary belongs to the route with its host, path and path type, in its own namespace. Paths of a canary whose
+//! backend is the one of the stable route are ignored: release tools copy whole rules, and mean nothing by them.
+
+use std::cmp::Reverse;
+
+use crate::{
+    key::{ClusterKey, Hostname, ObjectKey},
+    problem::{Level, Problem, Reason},
+    route::{Canary, FieldRule, Share, Side, ValueMatch},
+    store::Precedence,
+};
+
+use super::{
+    Read, Role,
+    annotations::{CanaryScope, shown},
+    backend::Backend,
+    host::{Pass, PathKey, Placed, Seen},
+    hosts::{canaries_of, host_of},
+    settings::CanarySettings,
+};
+
+/// A path of a canary.
+struct Part<'s> {
+    seen: &'s Seen<'s>,
+    settings: &'s CanarySettings,
+    path: PathKey,
+    backend: Backend,
+    field: String,
+    backend_field: String,
+    default: bool,
+}
+
+/// A canary of a route, with what decides its place.
+struct Ranked {
+    place: (Reverse<i64>, Precedence),
+    canary: Canary<ClusterKey>,
+    field: String,
+}
+
+// === impl Pass ===
+
+impl<'a> Pass<'a> {
+    /// Adds the canaries among the Ingresses of `source` to its routes, and those of elsewhere that reach them.
+    pub(super) fn attach_canaries(&mut self, source: &Hostname, seen: &[Seen<'a>], placed: &mut [Placed<'_>]) {
+        let mut ranked: Vec<Vec<Ranked>> = placed.iter().map(|_| Vec::new()).collect();
+        for canary in seen {
+            let Some(settings) = canary.settings.canary() else { continue };
+            let mut stables = Vec::new();
+            for part in self.parts(source, canary, settings) {
+                let at = placed.iter().position(|placed| part.belongs_to(placed));
+                match at {
+                    Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => {}
+                    Some(at) => {
+                        stables.push(at);
+                        self.attach(&part, &placed[at], &mut ranked[at]);
+                    }
+                    // Tools copy the default backend along with the rest.
+                    None if part.default && canary.has_rules() => {}
+                    None => {
+                        let problem = part.without_stable(source, placed);
+                        self.tell(problem);
+                    }
+                }
+            }
+            let stables: Vec<_> = stables.into_iter().map(|at| &placed[at]).collect();
+            self.tell_idle(canary, settings, &stables);
+        }
+        self.attach_from_afar(placed, &mut ranked);
+        for (placed, mut ranked) in placed.iter_mut().zip(ranked) {
+            ranked.sort_by(|a, b| a.place.cmp(&b.place));
+            self.tell_clashes(placed, &ranked);
+            placed.route.split.canaries = ranked.into_iter().map(|ranked| ranked.canary).collect();
+        }
+    }
+
+    /// The paths of a canary on a host.
+    fn parts<'s>(&mut self, host: &Hostname, seen: &'s Seen<'a>, settings: &'s CanarySettings) -> Vec<Part<'s>> {
+        let mut parts = Vec::new();
+        let Some(spec) = &seen.ingress.spec else { return parts };
+        let key = &seen.ingress.key;
+        for (index, rule) in spec.rules.iter().flatten().enumerate() {
+            if host_of(rule.host.as_deref()).as_ref() != Ok(host) {
+                continue;
+            }
+            for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
+                let field = format!("spec.rules[{index}].http.paths[{place}]");
+                let Some((path_key, _)) = self.path(key, &field, path, true) else { continue };
+                let Some(service) = self.service_of(key, &format!("{field}.backend"), &path.backend) else { continue };
+                let backend_field = format!("{field}.backend.service");
+                let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via) else { continue };
+                parts.push(Part { seen, settings, path: path_key, backend, field, backend_field, default: false });
+            }
+        }
+        if let Some(default) = spec.default_backend.as_ref().filter(|_| seen.names(host)) {
+            let field = "spec.defaultBackend".to_owned();
+            let backend_field = format!("{field}.service");
+            if let Some(service) = self.service_of(key, &field, default)
+                && let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via)
+            {
+                parts.push(Part { seen, settings, path: PathKey::all(), backend, field, backend_field, default: true });
+            }
+        }
+        parts
+    }
+
+    fn attach(&mut self, part: &Part<'_>, placed: &Placed<'_>, ranked: &mut Vec<Ranked>) {
+        let key = &part.seen.ingress.key;
+        // A path that is closed is closed for canaries too.
+        if placed.route.split.stable.is_none() || ranked.iter().any(|ranked| ranked.canary.ingress == *key) {
+            return;
+        }
+        self.uses(key, part.backend_field.clone(), &part.backend.cluster, Role::Canary);
+        ranked.push(part.ranked());
+    }
+
+    /// Adds canaries of the namespaces of the routes that reach all routes with a Service (`canary-scope: service`).
+    fn attach_from_afar(&mut self, placed: &[Placed<'_>], ranked: &mut [Vec<Ranked>]) {
+        let mut namespaces: Vec<_> = placed.iter().map(|placed| placed.claim.ingress.key.namespace.clone()).collect();
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        for namespace in namespaces {
+            let Some(index) = canaries_of(&namespace) else { continue };
+            self.reads.insert(Read::Host(index.clone()));
+            // What is wrong with them is told with their own hosts.
+            let quiet = std::mem::replace(&mut self.quiet, true);
+            let canaries = self.see(&index);
+            for canary in &canaries {
+                let Some(settings) = canary.settings.canary() else { continue };
+                if settings.scope == CanaryScope::Service {
+                    self.spread(canary, settings, placed, ranked);
+                }
+            }
+            self.quiet = quiet;
+        }
+    }
+
+    /// Adds a canary to the routes whose stable side is that of a route that it belongs to.
+    fn spread(
+        &mut self,
+        canary: &Seen<'a>,
+        settings: &CanarySettings,
+        placed: &[Placed<'_>],
+        ranked: &mut [Vec<Ranked>],
+    ) {
+        let mut hosts: Vec<_> = super::hosts::rules_of(canary.ingress).filter_map(|(_, host)| host.ok()).collect();
+        if hosts.is_empty() {
+            hosts.push(Hostname::any());
+        }
+        hosts.sort_unstable();
+        hosts.dedup();
+        for host in hosts {
+            self.reads.insert(Read::Host(host.clone()));
+            let seen = self.see(&host);
+            let claims = self.claims(&host, &seen);
+            for part in self.parts(&host, canary, settings) {
+                let own = claims.iter().find(|claim| {
+                    claim.path == part.path && claim.ingress.key.namespace == canary.ingress.key.namespace
+                });
+                let Some(own) = own else { continue };
+                let field = own.backend_field();
+                let Some(stable) = self.backend(&own.ingress.key, &field, own.backend, own.settings.via) else {
+                    continue;
+                };
+                if stable.cluster.same_port(&part.backend.cluster) {
+                    continue;
+                }
+                for (placed, ranked) in placed.iter().zip(ranked.iter_mut()) {
+                    if placed.cluster.same_port(&stable.cluster) {
+                        self.attach(&part, placed, ranked);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells which annotations have no effect on a canary, unless they are copies of the stable Ingress's.
+    fn tell_idle(&mut self, canary: &Seen<'_>, settings: &CanarySettings, stables: &[&Placed<'_>]) {
+        let Some(first) = stables.first() else { return };
+        for (name, value) in &settings.idle {
+            let copied = |placed: &&Placed<'_>| {
+                let annotations = placed.claim.ingress.metadata.annotations.as_ref();
+                annotations.and_then(|annotations| annotations.get(name)).is_some_and(|other| other.trim() == value)
+            };
+            if stables.iter().any(copied) {
+                continue;
+            }
+            self.tell(Problem {
+                object: canary.ingress.key.clone(),
+                field: format!("metadata.annotations[{name}]"),
+                level: Level::Warning,
+                reason: Reason::Unsupported,
+                fault: format!("{} has no effect on a canary", shown(value)),
+                effect: format!("What {} says counts for both sides", first.claim.ingress.key),
+                mend: "Write it there, or remove it".to_owned(),
+            });
+        }
+    }
+
+    /// Tells which canaries of a route are in each other's way.
+    fn tell_clashes(&mut self, placed: &Placed<'_>, ranked: &[Ranked]) {
+        let sum: f64 = ranked.iter().map(|ranked| ranked.canary.share.part()).sum();
+        if sum > 1.0 + 1e-9 && ranked.len() > 1 {
+            for Ranked { canary, .. } in ranked.iter().filter(|ranked| ranked.canary.share.weight > 0) {
+                self.tell(Problem {
+                    object: canary.ingress.clone(),
+                    field: self.annotation("canary-weight"),
+                    level: Level::Warning,
+                    reason: Reason::CanaryWeights,
+                    fault: format!(
+                        "The canaries of `{}{}` ask for {:.0} % of its requests together",
+                        placed.route.id.host,
+                        placed.route.id.path,
+                        sum * 100.0
+                    ),
+                    effect: format!(
+                        "The shares are scaled: this one gets {:.1} %, the stable side nothing",
+                        canary.share.part() / sum * 100.0
+                    ),
+                    mend: "Lower the weights until they sum to 100 % at most".to_owned(),
+                });
+            }
+        }
+        for (at, Ranked { canary, field, .. }) in ranked.iter().enumerate() {
+            let rule = &canary.rule;
+            let dead =
+                canary.share.weight == 0 && (rule.header.is_some() || rule.query.is_some() || rule.cookie.is_some());
+            let Some(by) = ranked[..at].iter().find(|earlier| dead && earlier.canary.takes_all_of(canary)) else {
+                continue;
+            };
+            self.tell(Problem {
+                object: canary.ingress.clone(),
+                field: field.clone(),
+                level: Level::Warning,
+                reason: Reason::CanaryShadowed,
+                fault: format!("{} takes all requests that this canary could get", by.canary.ingress),
+                effect: "No request is sent to it".to_owned(),
+                mend: "Write another value, or a higher `serin.dev/canary-priority`".to_owned(),
+            });
+        }
+    }
+
+    fn annotation(&self, name: &str) -> String {
+        format!("metadata.annotations[{}/{name}]", self.options.annotation_prefix)
+    }
+}
+
+// === impl Part ===
+
+impl Part<'_> {
+    fn belongs_to(&self, placed: &Placed<'_>) -> bool {
+        let claim = &placed.claim;
+        claim.path == self.path
+            && claim.ingress.key.namespace == self.seen.ingress.key.namespace
+            && (claim.default || !self.default)
+    }
+
+    fn ranked(&self) -> Ranked {
+        let CanarySettings { rule, share, sticky, priority, keeps_sessions, .. } = self.settings;
+        Ranked {
+            place: (Reverse(*priority), self.seen.ingress.precedence()),
+            canary: Canary {
+                ingress: self.seen.ingress.key.clone(),
+                side: Side {
+                    backend: self.backend.cluster.clone(),
+                    name: self.backend.name.clone(),
+                    balance: self.seen.settings.balance.clone(),
+                },
+                rule: rule.clone(),
+                share: *share,
+                sticky: sticky.clone(),
+                keeps_sessions: *keeps_sessions,
+            },
+            field: self.field.clone(),
+        }
+    }
+
+    /// What a path of a canary is told that belongs to no route.
+    fn without_stable(&self, host: &Hostname, placed: &[Placed<'_>]) -> Problem {
+        let key: &ObjectKey = &self.seen.ingress.key;
+        let on = if host.is_any() { "any host".to_owned() } else { format!("`{host}`") };
+        let path = &self.path.path;
+        let same_path = |placed: &&Placed<'_>| placed.claim.path.path == *path;
+        let (fault, mend) = if placed.is_empty() {
+            (
+                format!("No Ingress serves {on}"),
+                "Write the host of the stable Ingress, letter by letter; its aliases do not count".to_owned(),
+            )
+        } else if let Some(other) = placed.iter().find(|placed| placed.claim.path == self.path) {
+            (
+                format!("`{path}` on {on} belongs to {}, in another namespace", other.claim.ingress.key),
+                "Move the canary to the namespace of the stable Ingress".to_owned(),
+            )
+        } else if let Some(other) = placed.iter().find(same_path) {
+            (format!("`{path}` on {on} has another path type"), format!("Write `pathType: {}`", other.claim.path_type))
+        } else {
+            (
+                format!("No Ingress serves just `{path}` on {on}"),
+                "Write path and path type as the stable Ingress has them".to_owned(),
+            )
+        };
+        Problem {
+            object: key.clone(),
+            field: self.field.clone(),
+            level: Level::Error,
+            reason: Reason::CanaryWithoutStable,
+            fault,
+            effect: "No request is sent to this part of the canary".to_owned(),
+            mend,
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl Seen<'_> {
+    fn has_rules(&self) -> bool {
+        self.ingress.spec.iter().flat_map(|spec| &spec.rules).flatten().next().is_some()
+    }
+
+    /// Whether one of its rules is for a host, or it has none and that is any.
+    fn names(&self, host: &Hostname) -> bool {
+        (host.is_any() && !self.has_rules())
+            || super::hosts::rules_of(self.ingress).any(|(_, other)| other.as_ref() == Ok(host))
+    }
+}
+
+// === impl Canary ===
+
+impl Canary<ClusterKey> {
+    /// Whether it gets every request that the rules of `other` would send there.
+    fn takes_all_of(&self, other: &Self) -> bool {
+        let (own, other) = (&self.rule, &other.rule);
+        let own_fields = [&own.header, &own.query];
+        let other_fields = [&other.header, &other.query];
+        let fields = match (own_fields, other_fields) {
+            (_, [None, None]) => true,
+            ([None, None], _) => false,
+            // Each condition of this one is implied by one of the other's.
+            (own, other) => own.iter().zip(other).all(|(own, other)| match (own, other) {
+                (None, _) => true,
+                (Some(own), Some(other)) => own.covers(other),
+                (Some(_), None) => false,
+            }),
+        };
+        let cookie = match (&own.cookie, &other.cookie) {
+            (_, None) => true,
+            (Some(own), Some(other)) => own.name == other.name && own.value.covers(&other.value),
+            (None, Some(_)) => false,
+        };
+        fields && cookie
+    }
+}
+
+// === impl FieldRule ===
+
+impl FieldRule {
+    fn covers(&self, other: &Self) -> bool {
+        self.name.eq_ignore_ascii_case(&other.name) && self.value.covers(&other.value)
+    }
+}
+
+// === impl ValueMatch ===
+
+impl ValueMatch {
+    /// Whether every value that `other` sends to its canary is sent to this one's.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::AlwaysNever, Self::AlwaysNever) => true,
+            (Self::AlwaysNever, Self::OneOf(values)) => values.iter().all(|value| &**value == "always"),
+            (Self::OneOf(own), Self::OneOf(values)) => values.iter().all(|value| own.contains(value)),
+            (Self::OneOf(own), Self::AlwaysNever) => own.iter().any(|value| &**value == "always"),
+            (Self::Pattern(own), Self::Pattern(other)) => own == other,
+            (Self::Pattern(own), Self::OneOf(values)) => values.iter().all(|value| own.is_match(value.as_bytes())),
+            (Self::Pattern(own), Self::AlwaysNever) => own.is_match(b"always"),
+            _ => false,
+        }
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    fn part(self) -> f64 {
+        f64::from(self.weight) / f64::from(self.total)
+    }
+}
+
+// === impl ClusterKey ===
+
+impl ClusterKey {
+    /// Whether it is the same port of the same Service, whatever the way there.
+    fn same_port(&self, other: &Self) -> bool {
+        self.namespace == other.namespace && self.service == other.service && self.port == other.port
+    }
+}

@@ -1,0 +1,352 @@
+//! Where the requests for one port of a Service go.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    api::{EndpointSlice, IntOrString, Service, ServicePort},
+    key::{ClusterKey, ObjectKey, PortRef, Via},
+    problem::{Level, Problem, Reason},
+    store::{Observed, Snapshot},
+    upstream::{EndpointSpec, Endpoints},
+};
+
+use super::{
+    ClusterOutput, Options, Read,
+    backend::{cluster_ip, is_external, number, ports},
+};
+
+/// How long a client comes back where the Service does not say.
+const CLIENT_IP_TIMEOUT: Duration = Duration::from_secs(10_800);
+
+/// What the slices of a Service have for a port.
+#[derive(Default)]
+struct Sliced {
+    ready: Vec<SocketAddr>,
+    /// Those that end but still serve.
+    ending: Vec<SocketAddr>,
+    /// How many endpoints there are that are neither.
+    unready: usize,
+    slices: usize,
+    /// How many slices have the port.
+    with_port: usize,
+}
+
+/// Translates one cluster. What a Service lacks is told on the Service.
+#[must_use]
+pub fn translate_cluster(snapshot: &Snapshot, options: &Options, key: &ClusterKey) -> ClusterOutput {
+    let service_key = key.service_key();
+    let mut problems = BTreeSet::new();
+    // Whoever names a Service that is not there is told so; here there is no object to tell.
+    let endpoints = match snapshot.service(&key.namespace, &key.service) {
+        Some(service) => endpoints(snapshot, options, key, service, &mut problems),
+        None => Endpoints::default(),
+    };
+    ClusterOutput {
+        key: key.clone(),
+        endpoints,
+        problems: problems.into_iter().collect(),
+        reads: [Read::Object(service_key)].into(),
+    }
+}
+
+fn endpoints(
+    snapshot: &Snapshot,
+    options: &Options,
+    key: &ClusterKey,
+    service: &Observed<Service>,
+    problems: &mut BTreeSet<Problem>,
+) -> Endpoints {
+    let port = port_of(service, &key.port);
+    if is_external(service) {
+        return external(options, key, service, port, problems);
+    }
+    // A port that is not there has been told with the Ingress that names it.
+    let Some(port) = port else { return Endpoints::default() };
+    let affinity = client_ip_timeout(service);
+    let with_affinity = |endpoints: Endpoints| match affinity {
+        Some(timeout) => endpoints.with_client_ip_affinity(timeout),
+        None => endpoints,
+    };
+    if let (Via::ClusterIp, Some(address), Some(number)) = (key.via, cluster_ip(service), number(port)) {
+        return Endpoints::of([EndpointSpec::new(SocketAddr::new(address, number))]);
+    }
+
+    let mut sliced = Sliced::default();
+    for slice in snapshot.slices_of(&key.namespace, &key.service) {
+        sliced.add(slice, service, port, problems);
+    }
+    let used = if sliced.ready.is_empty() { &sliced.ending } else { &sliced.ready };
+    if used.is_empty() {
+        problems.insert(sliced.problem(&service.key, service, port));
+    }
+    with_affinity(Endpoints::of(used.iter().copied().map(EndpointSpec::new)))
+}
+
+/// The port of a Service that a cluster is for.
+fn port_of<'s>(service: &'s Service, port: &PortRef) -> Option<&'s ServicePort> {
+    let tcp = |other: &&ServicePort| other.protocol.as_deref().unwrap_or("TCP") == "TCP";
+    ports(service).iter().filter(tcp).find(|other| match port {
+        PortRef::Number(port) => number(other) == Some(*port),
+        PortRef::Name(name) => other.name.as_deref() == Some(&**name),
+    })
+}
+
+/// The timeout of `sessionAffinity: ClientIP`.
+fn client_ip_timeout(service: &Service) -> Option<Duration> {
+    let spec = service.spec.as_ref()?;
+    if spec.session_affinity.as_deref() != Some("ClientIP") {
+        return None;
+    }
+    let configured =
+        spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
+    let seconds = configured.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    Some(seconds.map_or(CLIENT_IP_TIMEOUT, Duration::from_secs))
+}
+
+/// The endpoints of a Service that stands for a name.
+fn external(
+    options: &Options,
+    key: &ClusterKey,
+    service: &Observed<Service>,
+    port: Option<&ServicePort>,
+    problems: &mut BTreeSet<Problem>,
+) -> Endpoints {
+    let name = service.spec.as_ref().and_then(|spec| spec.external_name.as_deref()).unwrap_or_default();
+    let name = name.trim();
+    let mut refuse = |reason, fault: String, mend: &str| {
+        problems.insert(Problem {
+            object: service.key.clone(),
+            field: "spec.externalName".to_owned(),
+            level: Level::Error,
+            reason,
+            fault,
+            effect: "It has no endpoints".to_owned(),
+            mend: mend.to_owned(),
+        });
+        Endpoints::default()
+    };
+    // A port of the Service may lead to another; without one, the number that the Ingress writes is it.
+    let target = port.and_then(|port| match &port.target_port {
+        Some(IntOrString::Int(target)) if *target != 0 => u16::try_from(*target).ok(),
+        _ => number(port),
+    });
+    let target = match (target, &key.port) {
+        (Some(target), _) => target,
+        (None, PortRef::Number(number)) => *number,
+        (None, PortRef::Name(_)) => return Endpoints::default(),
+    };
+    if !options.external_names {
+        return refuse(
+            Reason::Refused,
+            "Services of type ExternalName are not served here".to_owned(),
+            "Start without `--disable-svc-external-name`, or use a Service with endpoints",
+        );
+    }
+    if name.is_empty() {
+        return refuse(Reason::InvalidValue, "It names nothing".to_owned(), "Write a DNS name");
+    }
+    let address = name.parse::<IpAddr>().ok();
+    let local = address.is_some_and(is_local) || is_localhost(name);
+    if local && !options.local_external_names {
+        return refuse(
+            Reason::Unsafe,
+            format!("`{name}` is this machine or its link, which no object may make the gateway call"),
+            "Name something else, or allow it with the flag for local names",
+        );
+    }
+    match address {
+        Some(address) => Endpoints::of([EndpointSpec::new(SocketAddr::new(address, target))]),
+        None => Endpoints::named(name, target),
+    }
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Whether an address is this machine, its link, or none: among them the metadata services of clouds.
+fn is_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unspecified() || address.is_unicast_link_local()
+                // The metadata service of AWS.
+                || address.segments()[..2] == [0xfd00, 0x0ec2]
+        }
+    }
+}
+
+// === impl Sliced ===
+
+impl Sliced {
+    fn add(
+        &mut self,
+        slice: &Observed<EndpointSlice>,
+        service: &Service,
+        port: &ServicePort,
+        problems: &mut BTreeSet<Problem>,
+    ) {
+        self.slices += 1;
+        if slice.address_type == "FQDN" {
+            problems.insert(Problem {
+                object: slice.key.clone(),
+                field: "addressType".to_owned(),
+                level: Level::Error,
+                reason: Reason::Unsupported,
+                fault: "Its endpoints are names, not addresses".to_owned(),
+                effect: "They are not used".to_owned(),
+                mend: "Use a Service of type ExternalName for a name".to_owned(),
+            });
+            return;
+        }
+        let Some(number) = port_in(slice, service, port) else { return };
+        self.with_port += 1;
+        for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
+            let conditions = endpoint.conditions.as_ref();
+            let condition = |value: fn(&crate::api::EndpointConditions) -> Option<bool>| conditions.and_then(value);
+            let ready = condition(|conditions| conditions.ready).unwrap_or(true);
+            // What serves is what is ready, where the slice does not say.
+            let serving = condition(|conditions| conditions.serving).unwrap_or(ready);
+            let ending = condition(|conditions| conditions.terminating).unwrap_or(false);
+            let into = if ready {
+                &mut self.ready
+            } else if serving && ending {
+                &mut self.ending
+            } else {
+                self.unready += 1;
+                continue;
+            };
+            // The addresses of one endpoint are the same pod; the first is enough.
+            let Some(address) = endpoint.addresses.first() else { continue };
+            match address.parse::<IpAddr>() {
+                Ok(address) => into.push(SocketAddr::new(address, number)),
+                Err(_) => {
+                    problems.insert(Problem {
+                        object: slice.key.clone(),
+                        field: format!("endpoints[{index}].addresses[0]"),
+                        level: Level::Error,
+                        reason: Reason::InvalidValue,
+                        fault: format!("`{address}` is no address"),
+                        effect: "The endpoint is not used".to_owned(),
+                        mend: "Write an IPv4 or IPv6 address".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Why there is no endpoint.
+    fn problem(&self, key: &ObjectKey, service: &Service, port: &ServicePort) -> Problem {
+        let shown = shown_port(port);
+        let (field, level, reason, fault, mend) = if self.slices == 0 {
+            (
+                "metadata.name",
+                Level::Missing,
+                Reason::NoEndpoints,
+                "No EndpointSlice belongs to the Service".to_owned(),
+                format!("Where nothing makes one, write it:\n{}", slice_for(key, service)),
+            )
+        } else if self.with_port == 0 {
+            (
+                "spec.ports",
+                Level::Error,
+                Reason::NotFound,
+                format!("None of its {} EndpointSlices has the port {shown}", self.slices),
+                format!("Give the port the same name in Service and EndpointSlice: {}", name_of(port)),
+            )
+        } else {
+            (
+                "metadata.name",
+                Level::Warning,
+                Reason::NoEndpoints,
+                if self.unready == 0 {
+                    format!("Its EndpointSlices have no endpoint for the port {shown}")
+                } else {
+                    format!("None of its {} endpoints for the port {shown} is ready", self.unready)
+                },
+                "See why its pods are not there or not ready".to_owned(),
+            )
+        };
+        Problem {
+            object: key.clone(),
+            field: field.to_owned(),
+            level,
+            reason,
+            fault,
+            effect: "Requests for it are answered 503, or go to what stands in for it".to_owned(),
+            mend,
+        }
+    }
+}
+
+/// The number that a slice has for a port of its Service: they share the name of the port.
+fn port_in(slice: &EndpointSlice, service: &Service, port: &ServicePort) -> Option<u16> {
+    let name = name_of(port);
+    let valid = |number: i32| u16::try_from(number).ok().filter(|number| *number > 0);
+    let tcp = |protocol: &Option<String>| protocol.as_deref().unwrap_or("TCP") == "TCP";
+    let slice_ports = slice.ports.as_deref().unwrap_or_default();
+    let named =
+        slice_ports.iter().find(|other| tcp(&other.protocol) && other.name.as_deref().unwrap_or_default() == name);
+    // The name may be left out of a Service with one port.
+    let only = || {
+        slice_ports.iter().find(|other| tcp(&other.protocol)).filter(|_| name.is_empty() && ports(service).len() == 1)
+    };
+    match named.or_else(only) {
+        Some(found) => match found.port {
+            Some(number) => valid(number),
+            None => target_number(port),
+        },
+        // A slice without ports is for all ports.
+        None if slice_ports.is_empty() => target_number(port),
+        None => None,
+    }
+}
+
+/// The number that a port of a Service has in its pods, where it is written as one.
+fn target_number(port: &ServicePort) -> Option<u16> {
+    match &port.target_port {
+        Some(IntOrString::Int(target)) if *target != 0 => u16::try_from(*target).ok(),
+        Some(IntOrString::String(_)) => None,
+        _ => number(port),
+    }
+}
+
+fn name_of(port: &ServicePort) -> &str {
+    port.name.as_deref().unwrap_or_default()
+}
+
+fn shown_port(port: &ServicePort) -> String {
+    match name_of(port) {
+        "" => port.port.to_string(),
+        name => format!("{} (`{name}`)", port.port),
+    }
+}
+
+/// An EndpointSlice for a Service, to be completed with addresses.
+fn slice_for(key: &ObjectKey, service: &Service) -> String {
+    let mut slice = format!(
+        "apiVersion: discovery.k8s.io/v1\n\
+         kind: EndpointSlice\n\
+         metadata:\n  namespace: {namespace}\n  name: {name}-1\n  labels:\n    kubernetes.io/service-name: {name}\n\
+         addressType: IPv4\n\
+         ports:\n",
+        namespace = key.namespace,
+        name = key.name,
+    );
+    for port in ports(service) {
+        let number = target_number(port).or_else(|| number(port)).unwrap_or(80);
+        let name: Arc<str> = name_of(port).into();
+        slice += &if name.is_empty() {
+            format!("  - port: {number}\n")
+        } else {
+            format!("  - name: {name}\n    port: {number}\n")
+        };
+    }
+    slice + "endpoints:\n  - addresses: [127.0.0.1]"
+}

@@ -1,0 +1,61 @@
+//! What the lack of endpoints means for those who want them.
+
+use crate::{
+    key::{ClusterKey, ObjectKey},
+    problem::{Level, Problem, Reason},
+};
+
+/// A part of an Ingress that wants a cluster.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Use {
+    pub ingress: ObjectKey,
+    /// Where in the Ingress.
+    pub field: String,
+    pub cluster: ClusterKey,
+    pub role: Role,
+}
+
+/// What a cluster is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// It serves a path.
+    Stable,
+    /// It serves part of the requests of a path.
+    Canary,
+    /// It serves what no path of the Ingress does (`spec.defaultBackend`).
+    Default,
+    /// It serves while the stable side has no endpoint (`default-backend`).
+    Fallback,
+}
+
+/// The problems of Ingresses whose clusters have no endpoint; `empty` says which have none. Sorted, each once.
+pub fn endpoint_problems(uses: &[Use], empty: impl Fn(&ClusterKey) -> bool) -> Vec<Problem> {
+    let mut problems: Vec<_> = uses.iter().filter(|wish| empty(&wish.cluster)).map(Use::problem).collect();
+    problems.sort_unstable();
+    problems.dedup();
+    problems
+}
+
+// === impl Use ===
+
+impl Use {
+    /// The problem of having no endpoint.
+    fn problem(&self) -> Problem {
+        let (level, effect) = match self.role {
+            Role::Stable | Role::Default => {
+                (Level::Missing, "Requests that no canary and no `default-backend` takes are answered 503")
+            }
+            Role::Canary => (Level::Warning, "Its requests go to the stable side"),
+            Role::Fallback => (Level::Warning, "It cannot stand in for the stable side"),
+        };
+        Problem {
+            object: self.ingress.clone(),
+            field: self.field.clone(),
+            level,
+            reason: Reason::NoEndpoints,
+            fault: format!("{} has no endpoint that is ready", self.cluster),
+            effect: effect.to_owned(),
+            mend: "See the Service: what it lacks is said there".to_owned(),
+        }
+    }
+}
