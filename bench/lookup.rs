@@ -10,7 +10,8 @@ use serin::{
     draw::Given,
     key::{Hostname, ObjectKey, PathType, RouteId},
     route::{
-        Host, HostBuilder, HostTable, NoTrace, PathRule, Policy, Request, Route, Scheme, Side, Split, Table, decide,
+        Host, HostBuilder, HostTable, NoTrace, PathRule, Pattern, PatternFlags, Policy, Request, Route, Scheme, Side,
+        Split, Table, decide,
     },
 };
 
@@ -51,6 +52,25 @@ fn path_by_matchit(bencher: Bencher<'_, '_>, routes: usize) {
     bencher.bench_local(|| {
         let path = next.next().expect("the paths go round");
         black_box(*router.at(black_box(path)).expect("it fits").value)
+    });
+}
+
+/// Where one route of a host is a regex all are, and they are tried one after the other.
+#[divan::bench(args = [10, 100, 1_000])]
+fn path_by_regex(bencher: Bencher<'_, '_>, routes: usize) {
+    let name = Hostname::parse("shop.example").expect("it is a host");
+    let host = HostBuilder::new(name.clone())
+        .extend(paths(routes).map(|path| {
+            let rule =
+                PathRule::Regex(Pattern::new(&format!("{path}(/|$)(.*)"), PatternFlags::PATH).expect("it compiles"));
+            route(&name, path.into(), rule, Arc::default())
+        }))
+        .build();
+    let asked = asked(routes);
+    let mut next = asked.iter().cycle();
+    bencher.bench_local(|| {
+        let path = next.next().expect("the paths go round").as_bytes();
+        black_box(host.find(black_box(path)).expect("it fits").route.id.path.len())
     });
 }
 
@@ -130,21 +150,25 @@ fn host(name: &str, routes: usize) -> HostTable<u32, ()> {
     let policy = Arc::<Policy>::default();
     let routes = paths(routes).map(|path| {
         let path: Arc<str> = path.into();
-        Route {
-            id: RouteId {
-                host: host.clone(),
-                path: path.clone(),
-                path_type: PathType::Prefix,
-                ingress: ObjectKey::ingress("shop", "web"),
-            },
-            state: (),
-            path: PathRule::Prefix(path),
-            split: Split::to(Side::new(0, "shop-web-80")),
-            policy: policy.clone(),
-            service: "web".into(),
-        }
+        route(&host, path.clone(), PathRule::Prefix(path), policy.clone())
     });
     HostBuilder::new(host.clone()).extend(routes).build()
+}
+
+fn route(host: &Hostname, path: Arc<str>, rule: PathRule, policy: Arc<Policy>) -> Route<u32, ()> {
+    Route {
+        id: RouteId {
+            host: host.clone(),
+            path,
+            path_type: PathType::Prefix,
+            ingress: ObjectKey::ingress("shop", "web"),
+        },
+        state: (),
+        path: rule,
+        split: Split::to(Side::new(0, "shop-web-80")),
+        policy,
+        service: "web".into(),
+    }
 }
 
 /// Hosts of [`PER_HOST`] routes, each also with a wildcard.

@@ -1,3 +1,195 @@
-//! To come.
+//! Serves requests: takes them from clients, has the table decide, passes them to endpoints and the answers back.
+//!
+//! ```text
+//! accept ─> h1::serve ── head ──> route::decide ──> forward ── try by try ──> exchange <─> endpoint
+//!              ^                                       |  pool, connect, retry      |
+//!              └──────────── answer, access log, metrics ─────────────────────────┘
+//! ```
+//!
+//! * [`worker`] is a thread and what it owns; [`accept`] lets connections in; [`timer`] and [`buffer`] are what makes a
+//!   connection cheap.
+//! * [`seam`] is what an exchange asks of the protocols on its two sides; [`h1`] is HTTP/1 for both.
+//! * [`exchange`] is one try; [`forward`] makes as many as [`retry`] allows; [`tunnel`] is what follows an upgrade.
+//!
+//! In the steady state a request allocates nothing, starts no task, registers no timer, takes no lock and wakes no other
+//! thread. A test counts the allocations.
 
+mod accept;
+mod buffer;
+mod config;
+mod connect;
+mod exchange;
+mod forward;
+mod h1;
+mod linger;
+mod listen;
 pub mod log;
+mod pool;
+mod pump;
+mod record;
+mod replay;
+mod reply;
+mod retry;
+mod seam;
+mod session;
+mod timer;
+mod tunnel;
+mod worker;
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::task::LocalSet;
+
+pub use self::{
+    config::Config,
+    connect::{Connect, Tcp},
+    pool::PoolLimits,
+};
+use self::{log::Log, timer::Idleness, worker::Worker};
+use crate::{
+    lifecycle::Drain,
+    live::Live,
+    metrics::{self, Metrics, RouteState},
+    route::Table,
+    upstream::Cluster,
+};
+
+/// How long connections without any request are kept once the drain has begun.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// The table that is served.
+pub type RoutingTable = Table<Arc<Cluster>, Arc<RouteState>>;
+
+/// What workers share with each other and with the rest of the process.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub table: Arc<Live<RoutingTable>>,
+    pub drain: Drain,
+    pub metrics: Metrics,
+    /// From where the milliseconds are counted that clusters are told.
+    pub epoch: Instant,
+}
+
+/// The running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    addresses: Vec<SocketAddr>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Starts to serve over plain TCP. There must be a metrics worker and a log for each worker.
+    ///
+    /// It ends when `shared.drain` ends, or is closing and no connection is left.
+    ///
+    /// # Errors
+    ///
+    /// An address cannot be bound, or a thread cannot be started.
+    pub fn start(config: Config, shared: &Shared, meters: Vec<metrics::Worker>, logs: Vec<Log>) -> io::Result<Self> {
+        Self::start_with(config, shared, &Tcp, meters, logs)
+    }
+
+    /// As [`Proxy::start`], with endpoints connected to in another way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Proxy::start`].
+    pub fn start_with<C: Connect + Clone + Send>(
+        config: Config,
+        shared: &Shared,
+        connect: &C,
+        meters: Vec<metrics::Worker>,
+        logs: Vec<Log>,
+    ) -> io::Result<Self> {
+        let count = config.workers.get();
+        if meters.len() != count || logs.len() != count {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "each worker needs its meters and its log"));
+        }
+        let mut addresses = Vec::new();
+        let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        for address in &config.listen {
+            let bound = listen::bind(*address, count)
+                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+            addresses.push(bound[0].local_addr()?);
+            for (of_worker, listener) in listeners.iter_mut().zip(bound) {
+                of_worker.push(listener);
+            }
+        }
+
+        let config = Arc::new(config);
+        let mut threads = Vec::new();
+        for ((listeners, meters), log) in listeners.into_iter().zip(meters).zip(logs) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (config, shared, connect) = (Arc::clone(&config), shared.clone(), connect.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{}", meters.index()));
+            threads.push(thread.spawn(move || {
+                let worker = Worker::new(config, shared, connect, meters, log);
+                LocalSet::new().block_on(&runtime, run(worker, listeners));
+            })?);
+        }
+        Ok(Self { addresses, threads })
+    }
+
+    /// The addresses that are listened on, in the order of [`Config::listen`].
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits until all workers have ended.
+    pub fn join(self) {
+        for thread in self.threads {
+            // A worker's thread does not panic: its connections are isolated.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Runs a worker until it is drained.
+async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<std::net::TcpListener>) {
+    let sweeper = Rc::clone(&worker);
+    tokio::task::spawn_local(async move { sweeper.clock.run(|| sweeper.every_second()).await });
+
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&worker), listener))),
+            Err(error) => tracing::error!(%error, "a listener cannot be used"),
+        }
+    }
+    worker.shared.drain.started().await;
+    for accept in accepting {
+        let _ = accept.await;
+    }
+    worker.pool.clear();
+    // Idle connections end now; new ones a little later, since their first request may be on the way. Requests in flight
+    // finish, and tunnels go on until the drain ends.
+    worker.clock.fire_all(Idleness::Idle);
+    let grace = tokio::time::sleep(FIRST_REQUEST);
+    let mut ending = pin!(async {
+        grace.await;
+        worker.clock.fire_all(Idleness::Fresh);
+        std::future::pending::<()>().await;
+    });
+    while worker.open.get() > 0 {
+        tokio::select! {
+            () = worker.closed.notified() => {}
+            () = worker.shared.drain.ended() => break,
+            () = &mut ending => {}
+        }
+    }
+    worker.log.borrow_mut().flush();
+}
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub use self::{
     cluster::{Cluster, ClusterSnapshot, EndpointSnapshot, NameSnapshot},
     describe::{EndpointSpec, Endpoints, ExternalName, Origin},
     endpoint::{Endpoint, EndpointId},
-    health::State,
+    health::EndpointState,
     lease::Lease,
     positions::Positions,
     rendezvous::hash,

@@ -5,7 +5,7 @@
 
 use super::{
     refusal::Malformed,
-    token::{self, TOKEN, UNDERSCORE, is_word},
+    token::{self, NO_UNDERSCORE, is_name, is_word},
 };
 
 /// How much a head may hold.
@@ -129,46 +129,44 @@ impl Default for Limits {
 // === impl Class ===
 
 impl Class {
-    /// What a name means, in any case. Most names are told apart by their length and first letter.
+    /// What the name of a field, a token, means in any case. Most names are told apart by length and first letter.
     #[must_use]
     pub fn of(name: &[u8]) -> Self {
-        let first = name.first().map_or(0, |byte| byte | 0x20);
-        let (word, class): (&[u8], _) = match (name.len(), first) {
-            (2, b't') => (b"te", Self::HopByHop),
-            (4, b'h') => (b"host", Self::Host),
-            (4, b'd') => (b"date", Self::Date),
-            (5, b'p') => (b"proxy", Self::Proxy),
-            (6, b'c') => (b"cookie", Self::Cookie),
-            (6, b'a') => (b"accept", Self::Accept),
-            (6, b'e') => (b"expect", Self::Expect),
-            (6, b's') => (b"server", Self::Server),
-            (7, b'u') => (b"upgrade", Self::Upgrade),
-            (7, b't') => (b"trailer", Self::Trailer),
-            (8, b'x') => (b"x-scheme", Self::Ours),
-            (9, b'x') => (b"x-real-ip", Self::Ours),
-            (9, b'f') => (b"forwarded", Self::Ours),
-            (10, b'c') => (b"connection", Self::Connection),
-            (10, b'k') => (b"keep-alive", Self::HopByHop),
-            (10, b't') => (b"tracestate", Self::Tracestate),
-            (11, b't') => (b"traceparent", Self::Traceparent),
-            (12, b'x') => (b"x-request-id", Self::RequestId),
-            (12, b'c') => (b"content-type", Self::ContentType),
-            (14, b'c') => (b"content-length", Self::ContentLength),
-            (14, b'h') => (b"http2-settings", Self::HopByHop),
-            (15, b'x') => (b"x-forwarded-for", Self::ForwardedFor),
-            (16, b'x') if is_word(name, b"x-forwarded-port") => return Self::Ours,
-            (16, b'x') => (b"x-forwarded-host", Self::ForwardedHost),
-            (16, b'p') => (b"proxy-connection", Self::HopByHop),
-            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
-            (17, b'x') => (b"x-forwarded-proto", Self::Ours),
-            (18, b'x') if is_word(name, b"x-forwarded-prefix") => return Self::Ours,
-            (18, b'x') => (b"x-forwarded-scheme", Self::Ours),
-            (19, b'p') => (b"proxy-authorization", Self::HopByHop),
-            (24, b'x') => (b"x-original-forwarded-for", Self::Ours),
-            (25, b'x') => (b"x-original-forwarded-host", Self::Ours),
-            _ => return Self::Plain,
-        };
-        if is_word(name, word) { class } else { Self::Plain }
+        match (name.len(), name.first().map_or(0, |byte| byte | 0x20)) {
+            (2, b't') if is_name(name, b"te") => Self::HopByHop,
+            (4, b'h') if is_name(name, b"host") => Self::Host,
+            (4, b'd') if is_name(name, b"date") => Self::Date,
+            (5, b'p') if is_name(name, b"proxy") => Self::Proxy,
+            (6, b'c') if is_name(name, b"cookie") => Self::Cookie,
+            (6, b'a') if is_name(name, b"accept") => Self::Accept,
+            (6, b'e') if is_name(name, b"expect") => Self::Expect,
+            (6, b's') if is_name(name, b"server") => Self::Server,
+            (7, b'u') if is_name(name, b"upgrade") => Self::Upgrade,
+            (7, b't') if is_name(name, b"trailer") => Self::Trailer,
+            (8, b'x') if is_name(name, b"x-scheme") => Self::Ours,
+            (9, b'x') if is_name(name, b"x-real-ip") => Self::Ours,
+            (9, b'f') if is_name(name, b"forwarded") => Self::Ours,
+            (10, b'c') if is_name(name, b"connection") => Self::Connection,
+            (10, b'k') if is_name(name, b"keep-alive") => Self::HopByHop,
+            (10, b't') if is_name(name, b"tracestate") => Self::Tracestate,
+            (11, b't') if is_name(name, b"traceparent") => Self::Traceparent,
+            (12, b'x') if is_name(name, b"x-request-id") => Self::RequestId,
+            (12, b'c') if is_name(name, b"content-type") => Self::ContentType,
+            (14, b'c') if is_name(name, b"content-length") => Self::ContentLength,
+            (14, b'h') if is_name(name, b"http2-settings") => Self::HopByHop,
+            (15, b'x') if is_name(name, b"x-forwarded-for") => Self::ForwardedFor,
+            (16, b'x') if is_name(name, b"x-forwarded-host") => Self::ForwardedHost,
+            (16, b'x') if is_name(name, b"x-forwarded-port") => Self::Ours,
+            (16, b'p') if is_name(name, b"proxy-connection") => Self::HopByHop,
+            (17, b't') if is_name(name, b"transfer-encoding") => Self::TransferEncoding,
+            (17, b'x') if is_name(name, b"x-forwarded-proto") => Self::Ours,
+            (18, b'x') if is_name(name, b"x-forwarded-scheme") => Self::Ours,
+            (18, b'x') if is_name(name, b"x-forwarded-prefix") => Self::Ours,
+            (19, b'p') if is_name(name, b"proxy-authorization") => Self::HopByHop,
+            (24, b'x') if is_name(name, b"x-original-forwarded-for") => Self::Ours,
+            (25, b'x') if is_name(name, b"x-original-forwarded-host") => Self::Ours,
+            _ => Self::Plain,
+        }
     }
 
     /// What a name means to an application that takes `_` for `-`.
@@ -247,19 +245,9 @@ impl From<Malformed> for Stop {
 ///
 /// Faults are found in the order of the bytes, so that a head which comes in pieces is refused for the same reason as
 /// one that comes whole.
-#[inline]
+#[inline(always)]
 pub(super) fn read_line(bytes: &[u8], at: usize, limits: &Limits) -> Result<(Line, usize), Stop> {
-    let mut seen = 0xff;
-    let mut colon = at;
-    let mut kinds = 0;
-    while colon < bytes.len() {
-        seen = token::classes(bytes[colon]);
-        if seen & TOKEN == 0 {
-            break;
-        }
-        kinds |= seen;
-        colon += 1;
-    }
+    let (colon, kinds) = token::token_end(bytes, at);
     if colon - at > limits.line {
         return Err(Stop::TooLarge);
     }
@@ -268,7 +256,6 @@ pub(super) fn read_line(bytes: &[u8], at: usize, limits: &Limits) -> Result<(Lin
         Some(b':') if colon > at => {}
         Some(_) => return read_end(bytes, at, colon),
     }
-    debug_assert_eq!(seen & TOKEN, 0);
 
     let mut start = colon + 1;
     while let Some(b' ' | b'\t') = bytes.get(start) {
@@ -285,7 +272,7 @@ pub(super) fn read_line(bytes: &[u8], at: usize, limits: &Limits) -> Result<(Lin
     }
 
     let name = &bytes[at..colon];
-    let class = if kinds & UNDERSCORE == 0 {
+    let class = if kinds & NO_UNDERSCORE != 0 {
         Class::of(name)
     } else if !limits.underscores || !Class::of_folded(name).passes() {
         return Ok((Line::Dropped, next));
@@ -297,7 +284,6 @@ pub(super) fn read_line(bytes: &[u8], at: usize, limits: &Limits) -> Result<(Lin
 }
 
 /// Reads the empty line at `at`, where no field name ends at `stop`, or says what is wrong with it.
-#[cold]
 fn read_end(bytes: &[u8], at: usize, stop: usize) -> Result<(Line, usize), Stop> {
     match bytes[stop] {
         b'\r' | b'\n' if stop == at => Ok((Line::End, read_crlf(bytes, at, Malformed::Name)?)),

@@ -97,9 +97,13 @@ impl Response {
                 }
                 Class::Connection => {
                     for name in token::elements(value) {
-                        close |= is_word(name, b"close");
-                        keep_alive |= is_word(name, b"keep-alive");
-                        nominates = true;
+                        if is_word(name, b"close") {
+                            close = true;
+                        } else if is_word(name, b"keep-alive") {
+                            keep_alive = true;
+                        } else {
+                            nominates = true;
+                        }
                     }
                 }
                 Class::Upgrade => self.upgrade = Some(field.value),
@@ -137,21 +141,14 @@ impl Response {
 
     /// Reads the status line, and returns the place after it.
     fn read_status_line(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Stop> {
-        const SHAPE: &[u8] = b"HTTP/1.x ddd";
-        for (at, shape) in SHAPE.iter().enumerate() {
-            let Some(byte) = bytes.get(at) else { return Err(Stop::Partial) };
-            let fits = match (at, shape) {
-                (7, _) => matches!(byte, b'0' | b'1'),
-                (9, _) => matches!(byte, b'1'..=b'9'),
-                (_, b'd') => byte.is_ascii_digit(),
-                _ => byte == shape,
-            };
-            if !fits {
-                return Err(if at < 8 { Malformed::Version } else { Malformed::Status }.into());
-            }
-        }
-        self.version = if bytes[7] == b'1' { Version::Http11 } else { Version::Http10 };
-        self.status = bytes[9..12].iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        let Some([b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', code @ ..]) =
+            bytes.first_chunk::<12>()
+        else {
+            return Err(if bytes.len() < 12 { Self::partial(bytes) } else { Malformed::Status.into() });
+        };
+        let [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] = code else { return Err(Malformed::Status.into()) };
+        self.version = if *minor == b'1' { Version::Http11 } else { Version::Http10 };
+        self.status = code.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         let start = match bytes.get(12) {
             Some(b' ') => 13,
             Some(b'\r') => 12,
@@ -164,6 +161,17 @@ impl Response {
         }
         self.reason = Span::new(start, end);
         field::read_crlf(bytes, end, Malformed::Status)
+    }
+
+    /// Whether less than a version and a status may become one.
+    fn partial(bytes: &[u8]) -> Stop {
+        let fits = |(at, byte): (usize, &u8)| match at {
+            7 => matches!(byte, b'0' | b'1'),
+            9 => matches!(byte, b'1'..=b'9'),
+            10.. => byte.is_ascii_digit(),
+            _ => *byte == b"HTTP/1.x "[at],
+        };
+        if bytes.iter().enumerate().all(fits) { Stop::Partial } else { Malformed::Status.into() }
     }
 }
 

@@ -5,8 +5,8 @@
 
 /// A letter, a digit or one of ``!#$%&'*+-.^_`|~``: RFC 9110's `tchar`.
 pub(super) const TOKEN: u8 = 1;
-/// An underscore.
-pub(super) const UNDERSCORE: u8 = 2;
+/// A `tchar` other than an underscore.
+pub(super) const NO_UNDERSCORE: u8 = 2;
 /// What a request target may hold: all visible bytes but `#`, and those above ASCII.
 pub(super) const TARGET: u8 = 4;
 /// A capital letter, `-` or `_`: what methods are made of.
@@ -25,8 +25,8 @@ const BYTES: [u8; 256] = {
         if matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|') {
             bytes[at] |= TOKEN;
         }
-        if byte == b'_' {
-            bytes[at] |= UNDERSCORE;
+        if bytes[at] & TOKEN != 0 && byte != b'_' {
+            bytes[at] |= NO_UNDERSCORE;
         }
         if byte > b' ' && byte != b'#' && byte != 0x7f {
             bytes[at] |= TARGET;
@@ -60,29 +60,59 @@ pub(super) fn end_of(class: u8, bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The place of the first control byte at or after `at`, tabs aside; the end where there is none.
+/// The end of the token at `at`, and the classes that all bytes of it are in.
 ///
-/// Eight bytes at a time, since most of a head is field values. In a word `w` without carries between bytes,
-/// `(w - 0x20…) & !w` has the high bit of a byte below 0x20 set; a borrow can set it wrongly only above such a byte, so
-/// that the lowest hit is always true.
-#[inline]
-pub(super) fn first_control(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
+/// Eight bytes at a time where it is that long: their classes are combined without a branch.
+#[inline(always)]
+pub(super) fn token_end(bytes: &[u8], mut at: usize) -> (usize, u8) {
+    let mut common = TOKEN | NO_UNDERSCORE;
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*word);
-        let delete = word ^ (ONES * 0x7f);
-        let hits = (word.wrapping_sub(ONES * 0x20) & !word | delete.wrapping_sub(ONES) & !delete) & HIGH;
-        if hits == 0 {
-            at += 8;
-            continue;
+        let classes = word.iter().fold(common, |common, byte| common & classes(*byte));
+        if classes & TOKEN == 0 {
+            break;
         }
-        at += hits.trailing_zeros() as usize / 8;
-        if bytes[at] != b'\t' {
-            return at;
-        }
+        common = classes;
+        at += 8;
+    }
+    while let Some(classes) = bytes.get(at).map(|byte| classes(*byte))
+        && classes & TOKEN != 0
+    {
+        common &= classes;
         at += 1;
     }
+    (at, common)
+}
+
+/// The place of the first control byte at or after `at`, tabs aside; the end where there is none.
+///
+/// Eight bytes at a time, since most of a head is field values. In a word `w`, `w - 0x20…` has the high bit of a byte
+/// below 0x20 set, and `(w & 0x7f…) + 1…` that of 0x7f; `!w` takes away the bytes above ASCII. A borrow can set a bit
+/// wrongly only above such a byte, so that the lowest hit is always true.
+#[inline(always)]
+pub(super) fn first_control(bytes: &[u8], at: usize) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let mut at = at.min(bytes.len());
+    let (words, rest) = bytes[at..].as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let below = word.wrapping_sub(ONES * 0x20);
+        let delete = (word & (ONES * 0x7f)).wrapping_add(ONES);
+        let hits = (below | delete) & !word & (ONES << 7);
+        if hits != 0 {
+            let hit = at + 8 * index + hits.trailing_zeros() as usize / 8;
+            return if bytes[hit] == b'\t' { first_control_after_tab(bytes, hit + 1) } else { hit };
+        }
+    }
+    at = bytes.len() - rest.len();
+    while at < bytes.len() && !is_control(bytes[at]) {
+        at += 1;
+    }
+    at
+}
+
+/// Goes on after a tab, which is rare.
+#[cold]
+fn first_control_after_tab(bytes: &[u8], mut at: usize) -> usize {
     while at < bytes.len() && !is_control(bytes[at]) {
         at += 1;
     }
@@ -110,6 +140,19 @@ pub fn is_field_value(value: &[u8]) -> bool {
 #[inline]
 pub(super) fn is_word(bytes: &[u8], word: &[u8]) -> bool {
     bytes.eq_ignore_ascii_case(word)
+}
+
+/// Whether `token` is `word` in any case, where `word` is made of small letters, digits and `-`.
+///
+/// The bit that makes letters small is set in digits and `-` anyway, and no other byte of a token becomes one of these.
+#[inline(always)]
+pub(super) fn is_name<const N: usize>(token: &[u8], word: &[u8; N]) -> bool {
+    let Some(token) = token.as_array::<N>() else { return false };
+    let mut difference = 0;
+    for at in 0..N {
+        difference |= (token[at] | 0x20) ^ word[at];
+    }
+    difference == 0
 }
 
 /// A number in decimal digits and nothing else, of at most 18 digits so that it never overflows.

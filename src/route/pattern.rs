@@ -65,7 +65,15 @@ enum Found<'t> {
     Backtracking(fancy_regex::Captures<'t, [u8]>),
 }
 
-enum Engine {
+struct Engine {
+    /// What all that matches begins with, so that most texts that do not match are told by it alone. Letters are in
+    /// either case where the pattern ignores it.
+    literal: Box<[u8]>,
+    ignore_case: bool,
+    search: Search,
+}
+
+enum Search {
     /// Linear in the length of the text.
     Linear(regex::bytes::Regex),
     /// Backtracking, with a limit.
@@ -112,24 +120,30 @@ impl Pattern {
     /// Whether it needs the engine that backtracks, and so may give a search up.
     #[must_use]
     pub fn backtracks(&self) -> bool {
-        matches!(*self.engine, Engine::Backtracking(_))
+        matches!(self.engine.search, Search::Backtracking(_))
     }
 
     /// Whether it is found in `text`. A search that is given up found nothing.
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
-        match &*self.engine {
-            Engine::Linear(regex) => regex.is_match(text),
-            Engine::Backtracking(regex) => exhausted_as(regex.is_match(text), false),
+        if !self.engine.may_match(text) {
+            return false;
+        }
+        match &self.engine.search {
+            Search::Linear(regex) => regex.is_match(text),
+            Search::Backtracking(regex) => exhausted_as(regex.is_match(text), false),
         }
     }
 
     /// What its groups match, where it is found in `text`.
     #[must_use]
     pub fn captures<'t>(&self, text: &'t [u8]) -> Option<Captures<'t>> {
-        match &*self.engine {
-            Engine::Linear(regex) => Some(Captures(Found::Linear(regex.captures(text)?))),
-            Engine::Backtracking(regex) => {
+        if !self.engine.may_match(text) {
+            return None;
+        }
+        match &self.engine.search {
+            Search::Linear(regex) => Some(Captures(Found::Linear(regex.captures(text)?))),
+            Search::Backtracking(regex) => {
                 Some(Captures(Found::Backtracking(exhausted_as(regex.captures(text), None)?)))
             }
         }
@@ -227,7 +241,11 @@ impl Engine {
             return Err(InvalidPattern::new(format!("it is longer than {MAX_SOURCE} bytes")));
         }
         let dialect = dialect::read(source).map_err(InvalidPattern::new)?;
-        let text = if flags.anchored { format!("^{}", dialect.text) } else { dialect.text };
+        let (text, literal) = match flags.anchored {
+            true => (format!("^{}", dialect.text), dialect.literal.into_bytes().into()),
+            false => (dialect.text, Box::default()),
+        };
+        let engine = |search| Self { literal, ignore_case: flags.ignore_case, search };
         if !dialect.backtracks {
             match regex::bytes::RegexBuilder::new(&text)
                 .unicode(false)
@@ -236,7 +254,7 @@ impl Engine {
                 .dfa_size_limit(MAX_SIZE)
                 .build()
             {
-                Ok(regex) => return Ok(Self::Linear(regex)),
+                Ok(regex) => return Ok(engine(Search::Linear(regex))),
                 Err(regex::Error::CompiledTooBig(_)) => {
                     return Err(InvalidPattern::new(format!("compiled, it is larger than {MAX_SIZE} bytes")));
                 }
@@ -252,8 +270,17 @@ impl Engine {
             .delegate_dfa_size_limit(MAX_SIZE)
             .max_prog_size(MAX_PROGRAM)
             .build()
-            .map(Self::Backtracking)
+            .map(|regex| engine(Search::Backtracking(regex)))
             .map_err(|error| InvalidPattern::new(last_line(&error.to_string())))
+    }
+
+    /// Whether a text begins as it must.
+    fn may_match(&self, text: &[u8]) -> bool {
+        match text.get(..self.literal.len()) {
+            Some(start) if self.ignore_case => start.eq_ignore_ascii_case(&self.literal),
+            Some(start) => *start == *self.literal,
+            None => false,
+        }
     }
 }
 

@@ -26,6 +26,8 @@ mod follow;
 mod manifest;
 mod node;
 mod tree;
+mod unsettled;
+mod watches;
 
 #[cfg(test)]
 mod tests;

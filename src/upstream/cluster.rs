@@ -17,7 +17,7 @@ use super::{
     clients::Clients,
     describe::{EndpointSpec, Endpoints, ExternalName, Origin},
     endpoint::EndpointId,
-    health::State,
+    health::EndpointState,
     lease::Lease,
     positions::Positions,
     resolve::{Following, Outcome, Resolver},
@@ -77,7 +77,7 @@ pub struct EndpointSnapshot {
     pub in_flight: u32,
     /// The moving average of its answer times, in microseconds.
     pub latency_us: u64,
-    pub state: State,
+    pub state: EndpointState,
     /// Failures in a row.
     pub failures: u32,
 }
@@ -191,6 +191,12 @@ impl Cluster {
     #[must_use]
     pub fn len(&self) -> usize {
         self.set.load().len()
+    }
+
+    /// Whether it has the endpoint with this tag.
+    #[must_use]
+    pub fn has(&self, tag: u64) -> bool {
+        self.set.load().find(|other| other == tag).is_some()
     }
 
     /// Whether it has no endpoint.

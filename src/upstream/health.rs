@@ -48,7 +48,7 @@ pub(super) enum Admission {
 /// The state of an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum EndpointState {
     Up,
     /// It failed, and gets no request for so many milliseconds more; at 0 the next request probes.
     PassedOver {
@@ -116,11 +116,11 @@ impl Health {
         }
     }
 
-    pub(super) fn state(&self, now: u64) -> State {
+    pub(super) fn state(&self, now: u64) -> EndpointState {
         match self.due.load(Relaxed) {
-            UP => State::Up,
-            PROBED => State::Probed,
-            due => State::PassedOver { for_ms: due.saturating_sub(now) },
+            UP => EndpointState::Up,
+            PROBED => EndpointState::Probed,
+            due => EndpointState::PassedOver { for_ms: due.saturating_sub(now) },
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let health = Health::default();
         assert_eq!(health.admit(5), Some(Admission::Up));
         health.failed(Admission::Up, 5);
-        assert_eq!(health.state(5), State::PassedOver { for_ms: 1_000 });
+        assert_eq!(health.state(5), EndpointState::PassedOver { for_ms: 1_000 });
         assert_eq!(health.admit(1_004), None);
         assert!(!health.admits(1_004));
         assert!(health.admits(1_005));
@@ -156,12 +156,12 @@ mod tests {
         let health = Health::default();
         health.failed(Admission::Up, 0);
         let probe = health.admit(1_000).unwrap();
-        assert_eq!(health.state(1_000), State::Probed);
+        assert_eq!(health.state(1_000), EndpointState::Probed);
         assert_eq!(health.admit(u64::MAX - 1), None);
         health.withdrawn(probe);
         assert_eq!(health.admit(1_000), Some(probe), "a probe that told nothing is repeated");
         health.succeeded(probe);
-        assert_eq!(health.state(1_000), State::Up);
+        assert_eq!(health.state(1_000), EndpointState::Up);
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         let mut now = 0;
         health.failed(Admission::Up, now);
         for pause in [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
-            assert_eq!(health.state(now), State::PassedOver { for_ms: pause });
+            assert_eq!(health.state(now), EndpointState::PassedOver { for_ms: pause });
             now += pause;
             let probe = health.admit(now).unwrap();
             health.failed(probe, now);
@@ -178,7 +178,7 @@ mod tests {
         let probe = health.admit(now + 30_000).unwrap();
         health.succeeded(probe);
         health.failed(Admission::Up, now);
-        assert_eq!(health.state(now), State::PassedOver { for_ms: 1_000 }, "an answer ends the growth");
+        assert_eq!(health.state(now), EndpointState::PassedOver { for_ms: 1_000 }, "an answer ends the growth");
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         let passed_over = (0..100).filter(|_| health.failed(Admission::Up, 0)).count();
         assert_eq!(passed_over, 1);
         assert_eq!(health.failures(), 1);
-        assert_eq!(health.state(0), State::PassedOver { for_ms: 1_000 });
+        assert_eq!(health.state(0), EndpointState::PassedOver { for_ms: 1_000 });
     }
 
     #[test]
@@ -195,9 +195,9 @@ mod tests {
         let health = Health::default();
         health.failed(Admission::Up, 0);
         health.succeeded(Admission::Up);
-        assert_eq!(health.state(0), State::PassedOver { for_ms: 1_000 });
+        assert_eq!(health.state(0), EndpointState::PassedOver { for_ms: 1_000 });
         health.succeeded(Admission::Panic);
-        assert_eq!(health.state(0), State::Up);
+        assert_eq!(health.state(0), EndpointState::Up);
     }
 
     #[test]
@@ -207,6 +207,6 @@ mod tests {
         let probe = health.admit(1_000).unwrap();
         health.succeeded(Admission::Panic);
         health.withdrawn(probe);
-        assert_eq!(health.state(1_000), State::Up);
+        assert_eq!(health.state(1_000), EndpointState::Up);
     }
 }

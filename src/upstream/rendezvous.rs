@@ -3,7 +3,8 @@
 //! This is rendezvous hashing (highest random weight): every endpoint gets a score for the key, and the highest has
 //! it. Against a ring of points it needs no memory, spreads keys evenly without tuning, and moves exactly the keys that
 //! must move: those of an endpoint that leaves, each to its second choice, and a fair share to one that joins. The
-//! price is a walk over the endpoints' tags for each request, about a nanosecond each, without a cache miss.
+//! price is a walk over the endpoints' tags for each request: a few nanoseconds each, and no cache miss, since they lie
+//! side by side.
 
 use std::hash::Hasher;
 

@@ -9,17 +9,37 @@ pub(super) struct Dialect {
     pub(super) text: String,
     /// Whether it needs backtracking.
     pub(super) backtracks: bool,
+    /// The plain text that whatever matches from the start begins with; letters may be in either case.
+    pub(super) literal: String,
 }
 
 struct Reader<'s> {
     rest: &'s str,
     text: String,
     backtracks: bool,
+    /// How many groups are open.
+    depth: usize,
+    literal: Literal,
+}
+
+/// What is known of the plain text at the start.
+#[derive(Default)]
+struct Literal {
+    text: String,
+    /// Whether something else than plain text was read.
+    ended: bool,
 }
 
 /// Reads a pattern as PCRE does.
 pub(super) fn read(source: &str) -> Result<Dialect, String> {
-    let mut reader = Reader { rest: source, text: String::with_capacity(source.len() + 8), backtracks: false };
+    let mut reader = Reader {
+        rest: source,
+        text: String::with_capacity(source.len() + 8),
+        backtracks: false,
+        depth: 0,
+        literal: Literal::default(),
+    };
+    let mut alternates = false;
     // Whether what was read last can be repeated.
     let mut atom = false;
     while let Some(c) = reader.rest.chars().next() {
@@ -33,7 +53,15 @@ pub(super) fn read(source: &str) -> Result<Dialect, String> {
                 reader.group()?;
                 false
             }
+            ')' => {
+                reader.depth = reader.depth.saturating_sub(1);
+                reader.literal.ended = true;
+                reader.keep(1);
+                true
+            }
             '|' | '^' => {
+                alternates |= c == '|' && reader.depth == 0;
+                reader.literal.ended = true;
                 reader.keep(1);
                 false
             }
@@ -47,17 +75,25 @@ pub(super) fn read(source: &str) -> Result<Dialect, String> {
                     false
                 }
                 None => {
+                    reader.literal.push(c);
                     reader.replace(1, r"\{");
                     true
                 }
             },
+            '.' | '$' => {
+                reader.literal.ended = true;
+                reader.keep(1);
+                true
+            }
             c => {
+                reader.literal.push(c);
                 reader.keep(c.len_utf8());
                 true
             }
         };
     }
-    Ok(Dialect { text: reader.text, backtracks: reader.backtracks })
+    let literal = if alternates { String::new() } else { reader.literal.text };
+    Ok(Dialect { text: reader.text, backtracks: reader.backtracks, literal })
 }
 
 /// The length of a counted quantifier at the start of `text`: `{2}`, `{2,}`, `{2,3}`. PCRE takes other braces literally.
@@ -89,6 +125,7 @@ impl<'s> Reader<'s> {
         if !atom {
             return Err(format!("there is nothing to repeat before `{}`", &self.rest[..len]));
         }
+        self.literal.last_is_repeated();
         self.keep(len);
         match self.rest.bytes().next() {
             Some(b'?') => self.keep(1),
@@ -106,6 +143,11 @@ impl<'s> Reader<'s> {
         let Some(c) = self.rest[1..].chars().next() else {
             return Err("it ends with a single backslash".to_owned());
         };
+        if c.is_ascii_alphanumeric() {
+            self.literal.ended = true;
+        } else {
+            self.literal.push(c);
+        }
         match c {
             'h' => self.replace(2, r"[ \t]"),
             'H' => self.replace(2, r"[^ \t]"),
@@ -137,14 +179,18 @@ impl<'s> Reader<'s> {
 
     /// Takes the opening of a group.
     fn group(&mut self) -> Result<(), String> {
+        self.literal.ended = true;
         let Some(rest) = self.rest.strip_prefix("(?") else {
             if self.rest.starts_with("(*") {
                 return Err("`(*` begins a verb, which is not supported".to_owned());
             }
+            self.depth += 1;
             self.keep(1);
             return Ok(());
         };
         let mut chars = rest.chars();
+        let depth = self.depth;
+        self.depth += 1;
         match (chars.next(), chars.next()) {
             // Look-around and atomic groups.
             (Some('=' | '!' | '>'), _) | (Some('<'), Some('=' | '!')) => {
@@ -152,7 +198,10 @@ impl<'s> Reader<'s> {
                 self.keep(3);
             }
             (Some('#'), _) => match rest.find(')') {
-                Some(end) => self.rest = &rest[end + 1..],
+                Some(end) => {
+                    self.depth = depth;
+                    self.rest = &rest[end + 1..];
+                }
                 None => return Err("a comment is not closed".to_owned()),
             },
             // Names.
@@ -174,8 +223,11 @@ impl<'s> Reader<'s> {
                 if let Some(flag) = rest[..flags].chars().find(|c| !matches!(c, 'i' | 'm' | 's' | 'U' | '-')) {
                     return Err(format!("the flag `{flag}` is not supported"));
                 }
-                self.keep(2 + flags);
                 // `(?i)` is whole; `(?i:` goes on.
+                if rest[flags..].starts_with(')') {
+                    self.depth = depth;
+                }
+                self.keep(2 + flags);
                 self.keep(usize::from(!self.rest.is_empty()));
             }
             (Some('R' | '&' | '0'..='9' | '+'), _) | (Some('P'), Some('>')) => {
@@ -185,6 +237,7 @@ impl<'s> Reader<'s> {
                 let Some(end) = rest.find(')') else {
                     return Err("a group is not closed".to_owned());
                 };
+                self.depth = depth;
                 self.backtracks = true;
                 let name = &rest[2..end];
                 self.text.push_str(r"\k<");
@@ -202,6 +255,7 @@ impl<'s> Reader<'s> {
     ///
     /// PCRE knows no nested classes and no `&&`, `--`, `~~` in them.
     fn class(&mut self) -> Result<(), String> {
+        self.literal.ended = true;
         self.keep(1);
         if self.rest.starts_with('^') {
             self.keep(1);
@@ -265,9 +319,50 @@ impl<'s> Reader<'s> {
     }
 }
 
+// === impl Literal ===
+
+impl Literal {
+    fn push(&mut self, c: char) {
+        if !self.ended {
+            self.text.push(c);
+        }
+    }
+
+    /// What was read last may be there any number of times.
+    fn last_is_repeated(&mut self) {
+        if !self.ended {
+            self.text.pop();
+            self.ended = true;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_plain_text_at_the_start_is_known() {
+        for (source, literal) in [
+            ("/foo/[0-9]+", "/foo/"),
+            ("/api(/|$)(.*)", "/api"),
+            (r"/a\.html", "/a.html"),
+            (r"/a\d", "/a"),
+            ("/ab*", "/a"),
+            ("/ab+", "/a"),
+            ("/ab{0,2}", "/a"),
+            ("/a|/b", ""),
+            (r"/a\(|/b", ""),
+            ("/a(?i)|/b", ""),
+            ("/a(?#()|/b", ""),
+            ("/a[(]|/b", ""),
+            ("/a(x|y)z", "/a"),
+            ("^/a", ""),
+            ("", ""),
+        ] {
+            assert_eq!(read(source).unwrap().literal, literal, "{source}");
+        }
+    }
 
     #[test]
     fn what_reads_alike_is_kept() {

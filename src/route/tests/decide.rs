@@ -242,6 +242,38 @@ fn requests_with_the_same_key_have_the_same_hash() {
     assert_eq!(hash(&with("u=1")), hash(&with("u=1").from(mapped)));
 }
 
+#[test]
+fn a_request_that_is_only_sent_on_allocates_nothing() {
+    let mut canary = canary("canary");
+    canary.rule = Rule { header: always_never("X-Canary"), query: always_never("c"), cookie: cookie("c") };
+    canary.share = share(25, 100);
+    canary.sticky = Some(Sticky::Cookie("user".into()));
+    let mut route = with_canaries([canary]);
+    let balance = Balance { algorithm: Algorithm::Hash, hash_by: Some(HashKey::parse("$remote_addr$arg_u").unwrap()) };
+    route.split.stable = Some(Side { balance, ..side("stable") });
+    let table = table([route, route_of("*.foo", "/"), route_of("", "/")]);
+    for ask in [
+        ask(),
+        ask().with("Cookie", "a=b; user=7").with("X-Canary", "other"),
+        Ask { authority: b"A.Foo:8080".into(), ..ask() },
+        Ask { target: b"/info/deep/er?u=1&c=x".into(), ..ask() },
+        Ask { authority: b"[::1]:80".into(), ..ask() },
+        Ask { target: b"/nowhere".into(), ..ask() },
+    ] {
+        let mut draw = random();
+        let count = allocation_counter::measure(|| {
+            std::hint::black_box(decide(&table, &ask, &mut draw, 0, |_| true, &mut NoTrace));
+        });
+        assert_eq!(count.count_total, 0, "{ask:?}");
+    }
+    // The count sees what there is.
+    let rewritten = Ask { target: b"/%69nfo".into(), ..ask() };
+    let count = allocation_counter::measure(|| {
+        std::hint::black_box(decide(&table, &rewritten, &mut random(), 0, |_| true, &mut NoTrace));
+    });
+    assert_eq!(count.count_total, 1);
+}
+
 /// Keeps all steps.
 #[derive(Default)]
 pub(super) struct Steps(Vec<Step>);

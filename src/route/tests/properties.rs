@@ -240,6 +240,19 @@ proptest! {
     }
 
     #[test]
+    fn a_path_pattern_matches_as_its_engine_alone(
+        pieces in vec(select(vec!["/a", "b", "(x|y)", "|", "*", "+?", "{2}", "[ab]", r"\.", "(?i)", ".", "(?:b", ")", "$"]), 0..6),
+        text in "[/abAB.x]{0,6}",
+    ) {
+        let source = pieces.concat();
+        if let (Ok(pattern), Ok(engine)) =
+            (Pattern::new(&source, PatternFlags::PATH), regex::bytes::Regex::new(&format!("(?i-u)^{source}")))
+        {
+            prop_assert_eq!(pattern.is_match(text.as_bytes()), engine.is_match(text.as_bytes()), "{}", source);
+        }
+    }
+
+    #[test]
     fn no_text_with_variables_panics(source in "[a-z_${}-]{0,24}", ask in any_ask()) {
         if let Ok(key) = HashKey::parse(&source) {
             prop_assert_eq!(&*key.source, &*source);

@@ -6,27 +6,19 @@
 //! none be made (network file systems), a look now and then finds the change all the same.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fs, io,
-    os::unix::fs::MetadataExt,
+    collections::{BTreeMap, HashMap},
+    io,
     path::{Path, PathBuf},
     sync::mpsc::{self as signals, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
 
-use notify::{
-    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, ModifyKind},
-};
+use notify::Event;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{
-    Config, Loaded, STACK,
-    manifest::Detail,
-    tree::{Tree, Watch},
-};
+use super::{Config, Loaded, STACK, manifest::Detail, tree::Tree, unsettled::Unsettled, watches::Watches};
 use crate::{
     api::Object,
     key::ObjectKey,
@@ -41,8 +33,8 @@ const QUIET: Duration = Duration::from_millis(5);
 /// Changes that never end are looked at after so long.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// A file that is open for writing is waited for so long.
-const WRITING: Duration = Duration::from_millis(500);
+/// The kernel makes a change visible shortly before it tells of it.
+const LATE: Duration = Duration::from_millis(2);
 
 /// How often to look without an event.
 const UNASKED: Duration = Duration::from_secs(10);
@@ -78,6 +70,8 @@ pub(super) fn start(config: Config, unasked: Duration) -> io::Result<Following> 
         signals: received,
         batches: sender,
         unasked,
+        first: None,
+        unsettled: Unsettled::default(),
         held: HashMap::new(),
         told: None,
     };
@@ -85,8 +79,9 @@ pub(super) fn start(config: Config, unasked: Duration) -> io::Result<Following> 
     Ok(Following { batches, signals })
 }
 
+/// What wakes the thread.
 #[derive(Debug)]
-enum Signal {
+pub(super) enum Signal {
     Event(Event),
     /// Events were lost.
     Lost,
@@ -101,6 +96,9 @@ struct Follower {
     batches: mpsc::Sender<Batch>,
     /// How often to look without an event.
     unasked: Duration,
+    /// When the first event came that calls for the next look.
+    first: Option<Instant>,
+    unsettled: Unsettled,
     /// The objects as they were last handed on.
     held: HashMap<ObjectKey, (Object, Age)>,
     /// What else was last handed on; nothing before the first batch.
@@ -108,19 +106,6 @@ struct Follower {
 }
 
 type Told = (Vec<Problem>, BTreeMap<String, usize>);
-
-/// The directories that the kernel watches for us.
-struct Watches {
-    watcher: Option<RecommendedWatcher>,
-    /// The directories, by the one path without links that they have, and what they were when the watch began.
-    live: HashMap<PathBuf, (u64, u64)>,
-    /// The directories that the present look came by.
-    wanted: HashSet<PathBuf>,
-    /// The path itself, in a directory where nothing else matters.
-    root: Option<PathBuf>,
-    /// Why some change may come without an event.
-    blind: Option<String>,
-}
 
 // === impl Following ===
 
@@ -146,9 +131,13 @@ impl Follower {
     fn run(mut self) {
         let mut blind = None;
         loop {
+            self.unsettled.begin();
             self.watches.begin(&self.path);
             let different = self.tree.scan(&mut self.watches);
             self.watches.end();
+            if different && !self.settle() {
+                return;
+            }
             if (different || blind != self.watches.blind || self.told.is_none())
                 && let Some(batch) = self.compare(self.tree.loaded())
                 && self.batches.blocking_send(batch).is_err()
@@ -159,6 +148,36 @@ impl Follower {
             if !self.wait() {
                 return;
             }
+        }
+    }
+
+    /// Takes back what was read of files while they were being changed. Tells whether to go on.
+    ///
+    /// Else an editor that empties a file before it writes would take the objects in it away for a moment.
+    fn settle(&mut self) -> bool {
+        let late = Instant::now() + LATE;
+        let mut told = false;
+        loop {
+            match self.signals.recv_timeout(late.saturating_duration_since(Instant::now())) {
+                Ok(Signal::Event(event)) => self.note(&event),
+                Ok(Signal::Lost) => self.first = Some(Instant::now()),
+                Err(RecvTimeoutError::Timeout) if told => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.watches.hear_out();
+                    told = true;
+                }
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        let now = Instant::now();
+        self.tree.take_back(|path, found| self.unsettled.is_incomplete(path, found, now));
+        true
+    }
+
+    fn note(&mut self, event: &Event) {
+        if self.watches.matters(event) {
+            self.unsettled.note(event);
+            self.first.get_or_insert_with(Instant::now);
         }
     }
 
@@ -201,150 +220,22 @@ impl Follower {
     fn wait(&mut self) -> bool {
         let blind = self.tree.is_faulty() || self.watches.blind.is_some();
         let unasked = Instant::now() + if blind { BLIND.min(self.unasked) } else { self.unasked };
-        let mut writing = HashSet::new();
-        // When to look at the latest, known from the first event that matters.
-        let mut first: Option<Instant> = None;
         loop {
             let now = Instant::now();
-            let until = match first {
-                None => unasked,
-                Some(first) if writing.is_empty() => (now + QUIET).min(first + BUSY),
-                Some(first) => first + WRITING,
+            let until = match self.first {
+                Some(first) => (now + QUIET).min(first + BUSY),
+                None => self.unsettled.until().map_or(unasked, |until| until.min(unasked)),
             };
             match self.signals.recv_timeout(until.saturating_duration_since(now)) {
-                Ok(Signal::Event(event)) => {
-                    if self.watches.matters(&event) {
-                        note_writing(&event, &mut writing);
-                        first.get_or_insert_with(Instant::now);
-                    }
-                }
-                Ok(Signal::Lost) => return true,
-                Err(RecvTimeoutError::Timeout) => return !self.batches.is_closed(),
+                Ok(Signal::Event(event)) => self.note(&event),
+                Ok(Signal::Lost) => break,
+                Err(RecvTimeoutError::Timeout) => break,
                 Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
+        self.first = None;
+        !self.batches.is_closed()
     }
-}
-
-/// Notes which files are being written. One that is written in place is incomplete until it is closed.
-fn note_writing(event: &Event, writing: &mut HashSet<PathBuf>) {
-    match event.kind {
-        EventKind::Modify(ModifyKind::Data(_)) => writing.extend(event.paths.iter().cloned()),
-        EventKind::Access(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
-            for path in &event.paths {
-                writing.remove(path);
-            }
-        }
-        _ => {}
-    }
-}
-
-// === impl Watches ===
-
-impl Watches {
-    fn new(path: &Path, signals: signals::Sender<Signal>) -> Self {
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let signal = match event {
-                // Reading is an event too, ours included.
-                Ok(event) => match event.kind {
-                    EventKind::Access(AccessKind::Close(AccessMode::Write)) => Signal::Event(event),
-                    EventKind::Access(_) => return,
-                    _ if event.need_rescan() => Signal::Lost,
-                    _ => Signal::Event(event),
-                },
-                Err(_) => Signal::Lost,
-            };
-            // Fails only when nobody follows any more.
-            let _ = signals.send(signal);
-        });
-        let blind = watcher.as_ref().err().map(ToString::to_string);
-        if let Some(error) = &blind {
-            warn!(error, path = %path.display(), "changes of manifests cannot be watched");
-        }
-        Self { watcher: watcher.ok(), live: HashMap::new(), wanted: HashSet::new(), root: None, blind }
-    }
-
-    /// Prepares for a look at everything.
-    fn begin(&mut self, path: &Path) {
-        if self.watcher.is_some() {
-            self.blind = None;
-        }
-        self.wanted.clear();
-        // A watch belongs to a directory, not to its path: where there is another now, the watch must begin anew.
-        let gone = |(path, id): (&PathBuf, &(u64, u64))| (identity(path) != Some(*id)).then(|| path.clone());
-        for path in self.live.iter().filter_map(gone).collect::<Vec<_>>() {
-            self.unwatch(&path);
-        }
-        // The path may be replaced itself: a link that is turned, a directory that is made again.
-        self.root = None;
-        if let Ok(absolute) = std::path::absolute(path)
-            && let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name())
-            && let Ok(parent) = fs::canonicalize(parent)
-        {
-            self.root = Some(parent.join(name));
-            self.begin_watch(&parent);
-        }
-    }
-
-    /// Ends the watches that the look had no use for.
-    fn end(&mut self) {
-        let parent = self.root.as_deref().and_then(Path::parent);
-        let unwanted = |path: &&PathBuf| !self.wanted.contains(*path) && Some(path.as_path()) != parent;
-        for path in self.live.keys().filter(unwanted).cloned().collect::<Vec<_>>() {
-            self.unwatch(&path);
-        }
-    }
-
-    /// Whether an event can have to do with the files.
-    fn matters(&self, event: &Event) -> bool {
-        event.paths.iter().any(|path| {
-            if self.root.as_ref() == Some(path) || self.wanted.contains(path) {
-                return true;
-            }
-            // Editors keep their hidden files beside ours; `..data` is where a mounted ConfigMap is turned.
-            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-            let hidden = name.starts_with(b".") && !name.starts_with(b"..");
-            !hidden && path.parent().is_some_and(|parent| self.wanted.contains(parent))
-        })
-    }
-
-    fn begin_watch(&mut self, directory: &Path) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let Some(id) = identity(directory) else { return };
-        // Watching once more what is watched changes nothing, and restores a watch that was lost without a word.
-        match watcher.watch(directory, RecursiveMode::NonRecursive) {
-            Ok(()) => {
-                self.live.insert(directory.to_owned(), id);
-            }
-            // It has just been removed; the watch of its parent tells.
-            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
-            Err(error) => self.blind = Some(error.to_string()),
-        }
-    }
-
-    fn unwatch(&mut self, directory: &Path) {
-        self.live.remove(directory);
-        if let Some(watcher) = &mut self.watcher {
-            // It fails where the watch has ended with its directory.
-            let _ = watcher.unwatch(directory);
-        }
-    }
-}
-
-impl Watch for Watches {
-    fn watch(&mut self, directory: &Path) {
-        if let Ok(directory) = fs::canonicalize(directory)
-            && self.wanted.insert(directory.clone())
-        {
-            self.begin_watch(&directory);
-        }
-    }
-}
-
-/// What tells a directory from another that had its path before.
-fn identity(directory: &Path) -> Option<(u64, u64)> {
-    let metadata = fs::metadata(directory).ok()?;
-    metadata.is_dir().then(|| (metadata.dev(), metadata.ino()))
 }
 
 /// The problem that the kernel does not tell of changes.
@@ -362,8 +253,6 @@ fn unwatched(path: &Path, error: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{DataChange, RemoveKind};
-
     use super::*;
 
     #[test]
@@ -379,20 +268,5 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(30), "the thread lives on");
             thread::yield_now();
         }
-    }
-
-    #[test]
-    fn a_file_is_being_written_until_it_is_closed_or_gone() {
-        let mut writing = HashSet::new();
-        let mut after = |kind, path: &str| {
-            note_writing(&Event::new(kind).add_path(path.into()), &mut writing);
-            writing.len()
-        };
-        let write = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        assert_eq!(after(write, "a"), 1);
-        assert_eq!(after(write, "a"), 1);
-        assert_eq!(after(write, "b"), 2);
-        assert_eq!(after(EventKind::Access(AccessKind::Close(AccessMode::Write)), "a"), 1);
-        assert_eq!(after(EventKind::Remove(RemoveKind::File), "b"), 0);
     }
 }

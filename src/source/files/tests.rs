@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::Duration,
@@ -397,6 +398,33 @@ async fn a_file_that_cannot_be_read_keeps_its_objects_and_others_go_on() {
     fs::write(&a, service("a", "3")).unwrap();
     watched.until_objects(&[("a", "3"), ("b", "2")]).await;
     assert_eq!(watched.problems, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_in_place_is_not_read_by_halves() {
+    let dir = dir();
+    let (a, b) = (dir.path().join("a.yaml"), dir.path().join("b.yaml"));
+    fs::write(&a, service("a", "0")).unwrap();
+    let mut watched = Watched::start(dir.path()).await;
+    let last = 200;
+    let writer = thread::spawn(move || {
+        for version in 1..=last {
+            // Emptied, then written in two steps, while another file makes looks happen at any moment.
+            let mut file = fs::File::create(&a).unwrap();
+            let text = service("a", &version.to_string());
+            let (head, tail) = text.split_at(text.len() / 2);
+            file.write_all(head.as_bytes()).unwrap();
+            fs::write(&b, service("b", &version.to_string())).unwrap();
+            file.write_all(tail.as_bytes()).unwrap();
+        }
+    });
+    let last = last.to_string();
+    while watched.objects["Service default/a"] != last {
+        let batch = watched.take().await;
+        assert_eq!(batch.deleted, [], "the file was never without its object for long");
+        assert_eq!(watched.problems, [""; 0], "half of the file was read");
+    }
+    writer.join().unwrap();
 }
 
 #[tokio::test]

@@ -34,6 +34,16 @@ pub(super) struct Tree {
     files: BTreeMap<Arc<str>, File>,
     /// What is wrong with directories, by path.
     faults: BTreeMap<Arc<str>, Fault>,
+    /// The files that the last look found different, and how they were before, if they were.
+    former: Vec<(Arc<str>, Option<File>)>,
+}
+
+/// What a look finds at a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    Gone,
+    Empty,
+    Text,
 }
 
 /// Told of every directory before it is listed, so that no change after the listing is missed.
@@ -45,14 +55,15 @@ pub(super) trait Watch {
 #[derive(Debug)]
 pub(super) struct Unwatched;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct File {
     /// The state in which it was last read, if that can be told from others.
     seen: Option<Seen>,
     /// A hash of the bytes that were last read.
     digest: Option<u64>,
+    is_empty: bool,
     /// What it said when it could last be read.
-    manifest: Option<Manifest>,
+    manifest: Option<Arc<Manifest>>,
     /// Why it cannot be read now.
     faults: Vec<Fault>,
 }
@@ -83,34 +94,61 @@ const COARSE: Duration = Duration::from_secs(2);
 impl Tree {
     /// Knows no file yet.
     pub(super) fn new(config: Config, detail: Detail) -> Self {
-        Self { config, detail, files: BTreeMap::new(), faults: BTreeMap::new() }
+        Self { config, detail, files: BTreeMap::new(), faults: BTreeMap::new(), former: Vec::new() }
     }
 
     /// Looks at all files and reads those that changed. Tells whether anything is different now.
     pub(super) fn scan(&mut self, watch: &mut impl Watch) -> bool {
         let survey = Survey::of(&self.config.path, watch);
-        let mut different = survey.faults != self.faults;
-        let found = &survey.files;
-        let lost = |path: &str| survey.faults.keys().any(|directory| Path::new(path).starts_with(&**directory));
-        self.files.retain(|path, _| {
-            let stays = found.contains_key(path) || lost(path);
-            different |= !stays;
-            stays
-        });
+        let is_lost = |path: &str| survey.faults.keys().any(|directory| Path::new(path).starts_with(&**directory));
+        let gone = self.files.keys().filter(|path| !survey.files.contains_key(*path) && !is_lost(path));
+        self.former = gone.cloned().map(|path| (path, None)).collect();
+        for (path, former) in &mut self.former {
+            *former = self.files.remove(path);
+        }
         for (path, place) in survey.files {
-            match self.files.entry(path.clone()).or_default().look(&path, &place, self.detail) {
+            let file = self.files.get_mut(&path);
+            let before = file.is_some();
+            match file.unwrap_or(&mut File::default()).look(&path, &place, self.detail) {
                 Look::Same => {}
-                Look::Different => different = true,
-                Look::Gone => different |= self.files.remove(&path).is_some_and(|file| file.manifest.is_some()),
+                Look::Different(now) => {
+                    let former = self.files.insert(path.clone(), now);
+                    self.former.push((path, former));
+                }
+                Look::Gone if before => {
+                    let former = self.files.remove(&path);
+                    self.former.push((path, former));
+                }
+                Look::Gone => {}
             }
         }
+        let different = !self.former.is_empty() || survey.faults != self.faults;
         self.faults = survey.faults;
         different
     }
 
+    /// Takes back what the last look found different of files that `incomplete` says are not yet what they will be.
+    pub(super) fn take_back(&mut self, mut incomplete: impl FnMut(&Path, Found) -> bool) {
+        for (path, former) in std::mem::take(&mut self.former) {
+            let found = match self.files.get(&path) {
+                None => Found::Gone,
+                Some(file) if file.is_empty => Found::Empty,
+                Some(_) => Found::Text,
+            };
+            if incomplete(Path::new(&*path), found) {
+                match former {
+                    Some(former) => self.files.insert(path, former),
+                    None => self.files.remove(&path),
+                };
+            }
+        }
+    }
+
     /// Takes `bytes` for the content of the file at `path`.
     pub(super) fn put(&mut self, path: &str, bytes: &[u8]) {
-        self.files.entry(path.into()).or_default().read(path, bytes, self.detail);
+        let mut file = File::default();
+        file.read(path, bytes, self.detail);
+        self.files.insert(path.into(), file);
     }
 
     /// Whether the path, a directory or a file is out of reach now. Its return may make no event.
@@ -122,7 +160,9 @@ impl Tree {
     pub(super) fn into_loaded(self) -> Loaded {
         let mut loaded = self.loaded();
         for (path, file) in self.files {
-            for Listed { key, at, fields, .. } in file.manifest.into_iter().flat_map(|manifest| manifest.objects) {
+            // Nobody else has the manifest of a tree that is used up.
+            let objects = file.manifest.and_then(Arc::into_inner).unwrap_or_default().objects;
+            for Listed { key, at, fields, .. } in objects {
                 loaded.places.0.entry(key).or_insert_with(|| Located { path: path.clone(), at, fields });
             }
         }
@@ -194,7 +234,7 @@ impl Watch for Unwatched {
 /// What became of a file.
 enum Look {
     Same,
-    Different,
+    Different(File),
     Gone,
 }
 
@@ -214,8 +254,13 @@ impl File {
         }
         match fs::read(place) {
             Ok(bytes) => {
-                self.seen = seen.is_settled(now).then_some(seen);
-                if self.read(path, &bytes, detail) { Look::Different } else { Look::Same }
+                let settled = seen.is_settled(now).then_some(seen);
+                let mut file = Self { seen: settled, ..self.clone() };
+                if file.read(path, &bytes, detail) {
+                    return Look::Different(file);
+                }
+                self.seen = settled;
+                Look::Same
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Look::Gone,
             Err(error) => self.fail(&error),
@@ -231,12 +276,13 @@ impl File {
             return false;
         }
         self.digest = digest;
+        self.is_empty = bytes.is_empty();
         match manifest::read(bytes, detail) {
             Ok(manifest) => {
                 for kind in &manifest.ignored {
                     debug!(file = path, kind, "object of no use");
                 }
-                self.manifest = Some(manifest);
+                self.manifest = Some(Arc::new(manifest));
                 self.faults = Vec::new();
             }
             Err(faults) => self.faults = faults,
@@ -244,16 +290,13 @@ impl File {
         true
     }
 
-    /// Notes that the file itself cannot be read.
-    fn fail(&mut self, error: &io::Error) -> Look {
+    /// What the file is when it cannot be read itself.
+    fn fail(&self, error: &io::Error) -> Look {
         let faults = vec![Fault::of_file(error.to_string(), "Make the file readable, or remove it")];
-        self.seen = None;
-        self.digest = None;
         if self.faults == faults {
             return Look::Same;
         }
-        self.faults = faults;
-        Look::Different
+        Look::Different(Self { manifest: self.manifest.clone(), faults, ..Self::default() })
     }
 
     /// Whether the file is there, but its bytes are not to be had.

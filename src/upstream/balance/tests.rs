@@ -542,3 +542,60 @@ fn one_request_at_a_time_probes_what_failed() {
 fn nothing_to_pick_from_an_empty_cluster() {
     assert!(Worker::new(&cluster(&[])).try_pick(&Wanted::default()).is_none());
 }
+
+fn any_wanted() -> impl Strategy<Value = Wanted<'static>> {
+    let algorithm = prop_oneof![
+        Just(Algorithm::RoundRobin),
+        Just(Algorithm::LeastConnections),
+        Just(Algorithm::Ewma),
+        Just(Algorithm::Hash),
+        any::<u32>().prop_map(Algorithm::HashSubset),
+        (0_u32..4).prop_map(Algorithm::HashSubset),
+    ];
+    let session = prop_oneof![
+        any::<u64>().prop_map(Session::Key),
+        any::<u64>().prop_map(Session::Endpoint),
+        (1_u32..8).prop_map(kept),
+    ];
+    let client = proptest::option::of(any::<u32>().prop_map(|client| IpAddr::from(client.to_be_bytes())));
+    (algorithm, any::<Option<u64>>(), proptest::option::of(session), client)
+        .prop_map(|(algorithm, hash, session, client)| Wanted { algorithm, hash, session, client, tried: &[] })
+}
+
+proptest! {
+    /// Whatever is wanted: an endpoint that was not tried, one that is up before one that is not, and none only where
+    /// all were tried.
+    #[test]
+    fn every_choice_is_among_the_candidates(
+        weights in proptest::collection::vec(1_u32..4, 0..8),
+        (failing, tried) in (any::<u8>(), any::<u8>()),
+        affinity: bool,
+        wanted in proptest::collection::vec(any_wanted(), 1..8),
+        lots in proptest::collection::vec(any::<u64>(), 0..8),
+        now in any::<u64>(),
+    ) {
+        let has = |bits: u8, number: u32| bits & (1 << number) != 0;
+        let cluster = cluster(&weights);
+        if affinity {
+            cluster.replace(&endpoints(&weights).with_client_ip_affinity(Duration::from_secs(60)));
+        }
+        let numbers: Vec<_> = (1..=weights.len() as u32).collect();
+        let mut worker = Worker::drawing(&cluster, lots);
+        worker.now = now / 2;
+        for &number in numbers.iter().filter(|&&number| has(failing, number)) {
+            worker.fail(number);
+        }
+        let ids: Vec<_> =
+            numbers.iter().filter(|&&number| has(tried, number)).map(|&number| id(&cluster, number)).collect();
+        let up_is_left = numbers.iter().any(|&number| !has(tried, number) && !has(failing, number));
+        let any_is_left = numbers.iter().any(|&number| !has(tried, number));
+        for wanted in wanted {
+            let lease = worker.try_pick(&Wanted { tried: &ids, ..wanted });
+            prop_assert_eq!(lease.is_some(), any_is_left);
+            if let Some(lease) = lease {
+                prop_assert!(!has(tried, number(&lease)));
+                prop_assert!(!up_is_left || !has(failing, number(&lease)));
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ fn an_address_that_stays_keeps_what_is_known_of_it() {
     failing.failed(0);
     let before = endpoint(&cluster, 1);
     assert_eq!((before.in_flight, before.latency_us, before.failures), (1, 7_000, 1));
-    assert_eq!(before.state, State::PassedOver { for_ms: 1_000 });
+    assert_eq!(before.state, EndpointState::PassedOver { for_ms: 1_000 });
     cluster.replace(&endpoints([1, 3]));
     assert_eq!(endpoint(&cluster, 1), before);
     drop(failing);
@@ -160,7 +160,7 @@ fn nothing_is_in_flight_when_all_workers_are_done() {
     });
     assert!(seen.iter().all(|endpoint| endpoint.in_flight() == 0));
     // No probe was lost either: whoever failed is up, or due at some time.
-    assert!(seen.iter().all(|endpoint| endpoint.health.state(0) != State::Probed));
+    assert!(seen.iter().all(|endpoint| endpoint.health.state(0) != EndpointState::Probed));
 }
 
 /// Picks and reports many times; returns the endpoints that were seen.

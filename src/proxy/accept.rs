@@ -1,0 +1,115 @@
+//! Accepting connections, and isolating them from each other.
+
+use std::{
+    any::Any,
+    future::poll_fn,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{error, warn};
+
+use super::{connect::Connect, h1, worker::Worker};
+use crate::metrics::Count;
+
+/// How long to wait when the process has no file descriptor left.
+const OUT_OF_FILES: Duration = Duration::from_millis(100);
+
+/// Where connections come in.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The port as text, for `X-Forwarded-Port`.
+    pub(crate) port: u16,
+    pub(crate) port_text: Box<str>,
+}
+
+/// Accepts connections and serves each in a task of its own, until the drain begins and nobody is left in the queue.
+pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListener) {
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let door = Rc::new(Door { port, port_text: port.to_string().into() });
+    let mut draining = pin!(worker.shared.drain.started());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = &mut draining => break,
+        };
+        take(&worker, &door, accepted).await;
+    }
+    // Whoever the kernel has let in already must not be turned away.
+    loop {
+        let accepted = poll_fn(|cx| match listener.poll_accept(cx) {
+            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        match accepted.await {
+            Some(accepted) => take(&worker, &door, accepted).await,
+            None => return,
+        }
+    }
+}
+
+/// Serves a connection that was accepted, or closes it where there are too many.
+async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
+    let (stream, peer) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            // One connection may have been closed before it was accepted. Other errors would come at once again.
+            if error.kind() != std::io::ErrorKind::ConnectionAborted {
+                warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(OUT_OF_FILES).await;
+            }
+            return;
+        }
+    };
+    let counted = worker.meters.accept();
+    if worker.open.get() >= worker.config.connections {
+        worker.meters.count(Count::ConnectionsRefused);
+        return;
+    }
+    let _ = stream.set_nodelay(true);
+    worker.open.set(worker.open.get() + 1);
+    let (worker, door) = (Rc::clone(worker), Rc::clone(door));
+    tokio::task::spawn_local(async move {
+        let _open = Open { worker: &worker, _alive: worker.connections.enter() };
+        let mut serving = pin!(h1::serve(&worker, &door, stream, peer, &counted));
+        let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(None),
+            Err(panic) => Poll::Ready(Some(panic)),
+        });
+        if let Some(panic) = isolated.await {
+            worker.meters.count(Count::Panics);
+            error!(%peer, panic = message(&*panic), "a connection ended in a panic");
+        }
+    });
+}
+
+/// Counts a connection as open.
+struct Open<'w, C: Connect> {
+    worker: &'w Worker<C>,
+    _alive: crate::lifecycle::Alive,
+}
+
+impl<C: Connect> Drop for Open<'_, C> {
+    fn drop(&mut self) {
+        let open = self.worker.open.get() - 1;
+        self.worker.open.set(open);
+        if open == 0 {
+            self.worker.closed.notify_one();
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "of unknown cause",
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP/1 on both sides: a client's connection from its first byte to its last, and an endpoint's during a try.
+
+mod downstream;
+mod incoming;
+mod outbox;
+mod request;
+mod serve;
+mod upstream;
+
+pub(crate) use self::{
+    outbox::Outbox,
+    serve::serve,
+    upstream::{Endpoint, Remains},
+};

@@ -1,0 +1,342 @@
+//! A client's connection, from its first byte to its last.
+
+use std::{
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    task::Poll,
+    time::Instant,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{
+    downstream::Client,
+    request::{self, Peer, RequestId, Then},
+};
+use crate::{
+    http::{Answer, Asked, Framing, Refusal, write_answer, write_refusal},
+    metrics::{Connection as Counted, ConnectionState},
+    proxy::{
+        accept::Door,
+        buffer::Buffer,
+        connect::Connect,
+        forward::{Outcome, forward},
+        linger::linger,
+        record::{Notes, Record},
+        seam::{Sink, Source},
+        timer::{Idleness, Timer},
+        tunnel::tunnel,
+        worker::Worker,
+    },
+};
+
+/// Serves the requests of a connection, one after the other.
+pub(crate) async fn serve<C: Connect>(
+    worker: &Worker<C>,
+    door: &Door,
+    stream: TcpStream,
+    peer: SocketAddr,
+    counted: &Counted,
+) {
+    let address = peer.ip().to_canonical();
+    let mut connection = Connection {
+        worker,
+        door,
+        client: Client::new(stream),
+        timer: worker.clock.timer(),
+        address,
+        address_text: address.to_string().into(),
+        served: 0,
+        counted,
+    };
+    poll_fn(|cx| {
+        connection.timer.register(cx);
+        Poll::Ready(())
+    })
+    .await;
+    loop {
+        let then = match connection.next_head().await {
+            Next::Head { length, started } => connection.serve_request(length, started).await,
+            Next::Refused { refusal, started } => connection.refuse_bytes(refusal, started).await,
+            Next::Closed => Afterwards::Close,
+        };
+        match then {
+            Afterwards::Keep => {}
+            Afterwards::Close => return,
+            Afterwards::Linger => return Box::pin(linger(&mut connection.client.stream, &connection.timer)).await,
+        }
+    }
+}
+
+/// A client's connection and what it needs.
+struct Connection<'w, C: Connect, S> {
+    worker: &'w Worker<C>,
+    door: &'w Door,
+    client: Client<S>,
+    timer: Timer,
+    address: IpAddr,
+    address_text: Box<str>,
+    /// How many requests were served.
+    served: u32,
+    counted: &'w Counted,
+}
+
+/// What comes next on a connection.
+enum Next {
+    /// A request, whose head of `length` bytes is at the front of the inbox, read into the worker's storage.
+    Head { length: usize, started: Instant },
+    /// What came is no request.
+    Refused { refusal: Refusal, started: Instant },
+    /// Nothing.
+    Closed,
+}
+
+/// What becomes of a connection after a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Afterwards {
+    Keep,
+    Close,
+    /// It is closed once the client has taken the answer.
+    Linger,
+}
+
+// === impl Connection ===
+
+impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
+    /// Waits for the next head. While nothing comes, the connection holds no buffer.
+    ///
+    /// The time for a head counts in total: from the first byte, for the first request from the connection's beginning.
+    async fn next_head(&mut self) -> Next {
+        let (worker, client, timer) = (self.worker, &mut self.client, &self.timer);
+        let config = &worker.config;
+        let is_first = self.served == 0;
+        if client.inbox.is_empty() {
+            if worker.shared.drain.is_draining() && !is_first {
+                return Next::Closed;
+            }
+            client.inbox.release();
+            client.outbox.release();
+            timer.set(if is_first { config.header_timeout } else { config.keep_alive });
+            timer.set_idleness(if is_first { Idleness::Fresh } else { Idleness::Idle });
+            self.counted.enter(if is_first { ConnectionState::Reading } else { ConnectionState::Waiting });
+        }
+
+        let mut reading = Reading { started: None, read: 0, looked_at: 0 };
+        let next = poll_fn(|cx| {
+            loop {
+                if !client.inbox.is_empty() {
+                    let started = *reading.started.get_or_insert_with(|| {
+                        if !is_first || timer.has_fired() {
+                            timer.set(config.header_timeout);
+                        }
+                        timer.set_idleness(Idleness::Busy);
+                        self.counted.enter(ConnectionState::Reading);
+                        Instant::now()
+                    });
+                    if reading.is_worth_a_look(&client.inbox) {
+                        match worker.request.borrow_mut().read(client.inbox.bytes(), &config.head) {
+                            Ok(Some(length)) => return Poll::Ready(Next::Head { length, started }),
+                            Ok(None) => {}
+                            Err(refusal) => return Poll::Ready(Next::Refused { refusal, started }),
+                        }
+                    }
+                }
+                match client.inbox.poll_fill(cx, &mut client.stream, config.head.head) {
+                    Poll::Ready(Ok(1..)) => {}
+                    Poll::Ready(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+                        let started = reading.started.unwrap_or_else(Instant::now);
+                        return Poll::Ready(Next::Refused { refusal: Refusal::HeadersTooLarge, started });
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Next::Closed),
+                    Poll::Pending if timer.has_fired() => {
+                        return Poll::Ready(match reading.started {
+                            Some(started) => Next::Refused { refusal: Refusal::ClientTimeout, started },
+                            None => Next::Closed,
+                        });
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+        timer.set_idleness(Idleness::Busy);
+        next
+    }
+
+    /// Serves the request whose head is at hand.
+    async fn serve_request(&mut self, length: usize, started: Instant) -> Afterwards {
+        let worker = self.worker;
+        self.counted.enter(ConnectionState::Writing);
+        self.served += 1;
+        let table = worker.table();
+        let mut record = Record::new(started);
+        let keep_alive = self.served < worker.config.keep_alive_requests
+            && !worker.config.keep_alive.is_zero()
+            && !worker.shared.drain.is_draining();
+
+        let begun = {
+            let storage = worker.request.borrow();
+            let peer = Peer { address: self.address, text: &self.address_text, door: self.door };
+            let view = storage.view(self.client.inbox.bytes());
+            request::begin(worker, &table, view, peer, keep_alive, &mut record)
+        };
+        let sent_before = self.client.outbox.written();
+        self.client.begin(length, begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
+
+        let afterwards = match begun.then {
+            Then::Redirect { status, location } => {
+                record.status = status;
+                self.redirect(status, &location, begun.asked, keep_alive).await
+            }
+            Then::Refuse(refusal) => self.refuse(refusal, begun.asked, &begun.request_id, &mut record).await,
+            Then::Forward(job, outbox) => {
+                let idle = job.policy.timeouts.read;
+                match forward(worker, &mut self.client, &self.timer, job, outbox, &mut record).await {
+                    Outcome::Answered if self.client.keep_alive() && self.client.is_complete() => Afterwards::Keep,
+                    Outcome::Answered => Afterwards::Linger,
+                    Outcome::Refused(refusal) => {
+                        self.refuse(refusal, begun.asked, &begun.request_id, &mut record).await
+                    }
+                    Outcome::Truncated => Afterwards::Close,
+                    Outcome::Gone => {
+                        if record.status == 0 {
+                            record.status = CLIENT_CLOSED_REQUEST;
+                        }
+                        Afterwards::Close
+                    }
+                    Outcome::Switched(mut remains, lease) => {
+                        let _tunnel = worker.tunnels.enter();
+                        let from_client = std::mem::take(&mut self.client.inbox);
+                        let from_endpoint = std::mem::take(&mut remains.inbox);
+                        let (stream, endpoint) = (&mut self.client.stream, &mut remains.stream);
+                        let through = Box::pin(tunnel(stream, from_client, endpoint, from_endpoint, &self.timer, idle));
+                        let through = through.await;
+                        drop(lease);
+                        record.tunnelled(through.received, through.sent);
+                        Afterwards::Close
+                    }
+                }
+            }
+        };
+        record.request_bytes += length as u64 + self.client.body_received();
+        let sent = self.client.outbox.written() - sent_before;
+        record.sent_bytes += sent;
+        record.body_bytes += sent.saturating_sub(self.client.head_sent());
+        record.finish(worker, self.address, &table);
+        afterwards
+    }
+
+    /// Refuses bytes that are no request.
+    async fn refuse_bytes(&mut self, refusal: Refusal, started: Instant) -> Afterwards {
+        let worker = self.worker;
+        let mut record = Record::new(started);
+        let request_id = RequestId::of(&worker.random_id());
+        if worker.log.borrow().is_on() {
+            record.notes = Some(Notes::raw(self.client.inbox.bytes(), request_id.bytes()));
+        }
+        record.request_bytes = self.client.inbox.len() as u64;
+        let length = self.client.inbox.len();
+        self.client.begin(length, Asked::default(), Framing::None, false, 0);
+        let sent_before = self.client.outbox.written();
+        let afterwards = self.refuse(refusal, Asked::default(), &request_id, &mut record).await;
+        record.sent_bytes = self.client.outbox.written() - sent_before;
+        record.body_bytes = record.sent_bytes.saturating_sub(self.client.head_sent());
+        record.finish(worker, self.address, &worker.table());
+        afterwards
+    }
+
+    /// Tells the client that its request cannot be served.
+    async fn refuse(
+        &mut self,
+        refusal: Refusal,
+        asked: Asked,
+        request_id: &RequestId,
+        record: &mut Record<'_>,
+    ) -> Afterwards {
+        record.status = refusal.status();
+        record.refusal = Some(refusal);
+        let worker = self.worker;
+        let keep_alive = self.may_keep();
+        let out = self.client.outbox.head();
+        let before = out.len();
+        let keep_alive = write_refusal(refusal, asked, request_id.bytes(), &worker.date(), keep_alive, out);
+        let written = &self.client.outbox.head()[before..];
+        let head = memchr::memmem::find(written, b"\r\n\r\n").map_or(written.len(), |at| at + 4);
+        self.client.answered(head, keep_alive);
+        self.finish_answer().await
+    }
+
+    /// Sends the client elsewhere.
+    async fn redirect(&mut self, status: u16, location: &[u8], asked: Asked, keep_alive: bool) -> Afterwards {
+        let keep_alive = self.may_keep() && keep_alive;
+        let date = self.worker.date();
+        let fields: [(&[u8], &[u8]); 2] = [(b"Date", &date), (b"Location", location)];
+        let out = self.client.outbox.head();
+        let before = out.len();
+        let keep_alive = write_answer(&Answer { status, fields: &fields, body: b"" }, asked, keep_alive, out);
+        let head = out.len() - before;
+        self.client.answered(head, keep_alive);
+        self.finish_answer().await
+    }
+
+    /// Whether the connection may live on after an answer of our own: only where no more of a body can come.
+    fn may_keep(&mut self) -> bool {
+        // What is at hand of the body is passed over; for the rest, nobody waits.
+        while let Ok(ready) = self.client.ready()
+            && !ready.is_empty()
+        {
+            let count = ready.len();
+            self.client.consume(count);
+        }
+        self.client.is_complete() && !self.worker.shared.drain.is_draining()
+    }
+
+    /// Sends an answer of our own.
+    async fn finish_answer(&mut self) -> Afterwards {
+        let (client, timer) = (&mut self.client, &self.timer);
+        timer.set(self.worker.config.write_timeout);
+        let sent = poll_fn(|cx| match client.poll_finish(cx) {
+            Poll::Pending if timer.has_fired() => Poll::Ready(false),
+            flushed => flushed.map(|flushed| flushed.is_ok()),
+        });
+        match sent.await {
+            true if client.keep_alive() => Afterwards::Keep,
+            true => Afterwards::Linger,
+            false => Afterwards::Close,
+        }
+    }
+}
+
+/// nginx's status for a client that left before the answer.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The reading of a head.
+struct Reading {
+    /// When its first byte was there.
+    started: Option<Instant>,
+    /// How many bytes have been looked at for line ends.
+    read: usize,
+    /// How many bytes there were when the head was last looked at.
+    looked_at: usize,
+}
+
+// === impl Reading ===
+
+impl Reading {
+    /// Whether the head may be complete, or wrong, now that there are more bytes.
+    ///
+    /// A head that drips in byte by byte must not be read from its start for each.
+    fn is_worth_a_look(&mut self, inbox: &Buffer) -> bool {
+        let bytes = inbox.bytes();
+        let has_line_end = memchr::memchr(b'\n', &bytes[self.read..]).is_some();
+        self.read = bytes.len();
+        let worth = has_line_end || bytes.len() >= 2 * self.looked_at;
+        if worth {
+            self.looked_at = bytes.len();
+        }
+        worth
+    }
+}

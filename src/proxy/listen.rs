@@ -1,0 +1,82 @@
+//! Listening sockets: each worker has its own for every address, and the kernel spreads connections over them.
+//!
+//! With `SO_REUSEPORT` a connection is accepted by the worker that will serve it, and no worker wakes another. An
+//! IPv6 wildcard address takes IPv4 as well; where the machine has no IPv6 the IPv4 wildcard stands in.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How many connections the kernel keeps for a worker that is busy.
+const BACKLOG: i32 = 8192;
+
+/// Binds `address` once for each of `count` workers. Port 0 is any free port, the same for all.
+///
+/// # Errors
+///
+/// The address cannot be bound.
+pub(crate) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let first = bind_one(address).or_else(|error| match without_v6(address, &error) {
+        Some(address) => bind_one(address),
+        None => Err(error),
+    })?;
+    let bound = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(bind_one(bound)?);
+    }
+    Ok(listeners)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The address to listen on instead, where the machine has no IPv6.
+fn without_v6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let no_v6 = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL));
+    (no_v6 && address.is_ipv6() && address.ip().is_unspecified())
+        .then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn workers_share_a_free_port() {
+        let listeners = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 3).unwrap();
+        let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert_eq!(ports.len(), 3);
+        assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+    }
+
+    #[test]
+    fn the_wildcard_takes_both_families() {
+        let listeners = bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), 1).unwrap();
+        let bound = listeners[0].local_addr().unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, bound.port())).unwrap();
+        if bound.is_ipv6() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, bound.port())).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_an_error() {
+        assert!(bind(SocketAddr::from(([192, 0, 2, 1], 0)), 1).is_err());
+    }
+}

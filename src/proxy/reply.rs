@@ -1,0 +1,74 @@
+//! What an exchange does with the answer: which statuses are held back for another try, and what is added to the rest.
+
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::seam::Downstream;
+use crate::{
+    http::{Coding, Framing, ResponseEdits, ResponseView},
+    route::RetryOn,
+};
+
+/// The length of a date as HTTP writes it.
+pub(crate) const DATE: usize = 29;
+
+/// What is done with the answer to a request.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// Whether the gateway would keep the client's connection.
+    pub(crate) keep_alive: bool,
+    pub(crate) date: [u8; DATE],
+    /// Values of `Set-Cookie`.
+    pub(crate) cookies: SmallVec<[Vec<u8>; 1]>,
+    /// The statuses after which another endpoint is asked; none where there is no other, or it may not be.
+    pub(crate) retry_on: RetryOn,
+    /// The status of the answer, when its head has come.
+    pub(crate) status: Option<u16>,
+    /// When its head had come.
+    pub(crate) headed: Option<Instant>,
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// Whether an answer of this status is not for the client, because another endpoint is asked instead.
+    pub(crate) fn holds_back(&mut self, status: u16) -> bool {
+        self.headed = Some(Instant::now());
+        let on = &self.retry_on;
+        match status {
+            403 => on.http_403,
+            404 => on.http_404,
+            429 => on.http_429,
+            500 => on.http_500,
+            502 => on.http_502,
+            503 => on.http_503,
+            504 => on.http_504,
+            _ => false,
+        }
+    }
+
+    /// Passes on the head of an interim answer.
+    pub(crate) fn pass_interim(down: &mut impl Downstream, head: ResponseView<'_>) -> Coding {
+        down.answer(head, &ResponseEdits::default())
+    }
+
+    /// Passes on the head of the answer, and tells how its body must come.
+    ///
+    /// Where a part of the request is still to be sent, the client's connection cannot be kept: what follows on it would
+    /// be the rest of that.
+    pub(crate) fn pass(&mut self, down: &mut impl Downstream, head: ResponseView<'_>, request_is_sent: bool) -> Coding {
+        self.status = Some(head.status());
+        let add: SmallVec<[(&[u8], &[u8]); 2]> =
+            self.cookies.iter().map(|cookie| (&b"Set-Cookie"[..], &cookie[..])).collect();
+        let edits = ResponseEdits {
+            keep_alive: self.keep_alive && request_is_sent,
+            // Chunks save the client's connection where the endpoint ends the body by closing its own.
+            reframe: head.framing() == Framing::UntilClose && !head.switches(),
+            date: Some(&self.date),
+            add: &add,
+            ..ResponseEdits::default()
+        };
+        down.answer(head, &edits)
+    }
+}

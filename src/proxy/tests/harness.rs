@@ -1,0 +1,424 @@
+//! A gateway in process, scripted endpoints and raw clients, over real sockets.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
+    lifecycle::{Drainer, Phase, drain},
+    live::Live,
+    metrics::{Metrics, RouteLabels, RouteState, Settings},
+    proxy::{
+        Config, Connect, Proxy, RoutingTable, Shared, Tcp,
+        log::{self, Format},
+    },
+    route::{Affinity, Host, HostBuilder, PathRule, Policy, Route, Side, Split},
+    upstream::{Cluster, EndpointSpec, Endpoints},
+};
+
+/// How long a test waits for what must come.
+pub(super) const GENEROUS: Duration = Duration::from_secs(20);
+
+// === what the gateway serves ===
+
+/// A gateway that serves `shop.example` from a cluster.
+pub(super) struct Gateway {
+    pub(super) address: SocketAddr,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) table: Arc<Live<RoutingTable>>,
+    pub(super) drainer: Drainer,
+    pub(super) metrics: Metrics,
+    log: Arc<Mutex<Vec<u8>>>,
+    log_writer: Option<log::Writer>,
+    proxy: Option<Proxy>,
+}
+
+/// What a test changes of the usual gateway.
+#[derive(Default)]
+pub(super) struct Setup {
+    pub(super) config: Config,
+    pub(super) policy: Policy,
+    pub(super) affinity: Option<Affinity>,
+    pub(super) format: Format,
+}
+
+impl Gateway {
+    /// A gateway with the usual settings, in front of these endpoints.
+    pub(super) fn to(endpoints: &[&Endpoint]) -> Self {
+        Self::with(Setup::default(), endpoints)
+    }
+
+    pub(super) fn with_policy(policy: Policy, endpoints: &[&Endpoint]) -> Self {
+        Self::with(Setup { policy, ..Setup::default() }, endpoints)
+    }
+
+    pub(super) fn with_config(config: Config, endpoints: &[&Endpoint]) -> Self {
+        Self::with(Setup { config, ..Setup::default() }, endpoints)
+    }
+
+    pub(super) fn with(setup: Setup, endpoints: &[&Endpoint]) -> Self {
+        let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
+        Self::start(setup, &addresses, &Tcp)
+    }
+
+    pub(super) fn start<C: Connect + Clone + Send>(setup: Setup, endpoints: &[SocketAddr], connect: &C) -> Self {
+        let config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..setup.config };
+        let workers = config.workers.get();
+        let (metrics, meters) = Metrics::new(&Settings { workers, ..Settings::default() });
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let out = Box::new(LogSink(Arc::clone(&log)));
+        let (log_writer, logs) = log::start(setup.format, out, workers, metrics.meters()).unwrap();
+        let cluster = cluster(endpoints);
+        let table = table(&cluster, &metrics, setup.policy, setup.affinity);
+        let table = Arc::new(Live::new(table));
+        let (drainer, drain) = drain();
+        let shared = Shared { table: Arc::clone(&table), drain, metrics: metrics.clone(), epoch: Instant::now() };
+        let proxy = Proxy::start_with(config, &shared, connect, meters, logs).unwrap();
+        let address = proxy.local_addrs()[0];
+        Self { address, cluster, table, drainer, metrics, log, log_writer: Some(log_writer), proxy: Some(proxy) }
+    }
+
+    pub(super) fn connect(&self) -> Line {
+        Line::new(TcpStream::connect(self.address).unwrap())
+    }
+
+    /// Sends a request on a connection of its own and reads the answer.
+    pub(super) fn ask(&self, request: &str) -> Message {
+        self.connect().ask(request)
+    }
+
+    pub(super) fn get(&self, path: &str) -> Message {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"))
+    }
+
+    /// The value of the first series whose line starts with `name`; 0 where there is none.
+    pub(super) fn metric(&self, name: &str) -> u64 {
+        let mut text = Vec::new();
+        self.metrics.write_to(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Ends the gateway and returns its access log.
+    pub(super) fn finish(mut self) -> String {
+        self.stop();
+        assert!(self.log_writer.take().unwrap().finish(GENEROUS), "the log must be written");
+        String::from_utf8(self.log.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.drainer.advance(Phase::Closing);
+        self.drainer.end_now();
+        if let Some(proxy) = self.proxy.take() {
+            proxy.join();
+        }
+    }
+
+    /// Whether all workers have ended.
+    pub(super) fn join(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            proxy.join();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn cluster(endpoints: &[SocketAddr]) -> Arc<Cluster> {
+    let key =
+        ClusterKey { namespace: "shop".into(), service: "web".into(), port: PortRef::Number(80), via: Via::default() };
+    let cluster = Cluster::new(key);
+    cluster.replace(&Endpoints::of(endpoints.iter().copied().map(EndpointSpec::new)));
+    cluster
+}
+
+fn table(cluster: &Arc<Cluster>, metrics: &Metrics, policy: Policy, affinity: Option<Affinity>) -> RoutingTable {
+    let host: Hostname = Hostname::parse("shop.example").unwrap();
+    let labels = RouteLabels {
+        namespace: "shop".into(),
+        ingress: "web".into(),
+        service: "web".into(),
+        path: "/".into(),
+        host: "shop.example".into(),
+    };
+    let mut split = Split::to(Side::new(Arc::clone(cluster), "shop-web-80"));
+    split.affinity = affinity.map(Arc::new);
+    let route = Route {
+        id: RouteId {
+            host: host.clone(),
+            path: "/".into(),
+            path_type: PathType::Prefix,
+            ingress: ObjectKey::ingress("shop", "web"),
+        },
+        state: Arc::new(RouteState::new(metrics, labels, [])),
+        path: PathRule::Prefix("/".into()),
+        split,
+        policy: Arc::new(policy),
+        service: "web".into(),
+    };
+    let routes = HostBuilder::new(host.clone()).push(route).build();
+    RoutingTable::new().with_host(host, Some(Arc::new(Host::Routes(routes))))
+}
+
+struct LogSink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for LogSink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+// === endpoints ===
+
+/// An endpoint that does as its script says.
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    /// The requests that were read with [`Line::read`].
+    pub(super) seen: Arc<Mutex<Vec<Message>>>,
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Endpoint {
+    /// Runs `script` for each connection, in a thread of its own, with the number of the connection from 0.
+    pub(super) fn run(script: impl Fn(usize, Line) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (counter, log, script) = (Arc::clone(&accepted), Arc::clone(&seen), Arc::new(script));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let number = counter.fetch_add(1, SeqCst);
+                let (script, log) = (Arc::clone(&script), Arc::clone(&log));
+                let line = Line { log: Some(log), ..Line::new(stream.unwrap()) };
+                std::thread::spawn(move || script(number, line));
+            }
+        });
+        Self { address, seen, accepted }
+    }
+
+    /// Reads each request and answers it with `answer`, for as long as the connection lives.
+    pub(super) fn answering(answer: &'static str) -> Self {
+        Self::run(move |_, mut line| {
+            while line.read().is_some() {
+                line.send(answer);
+            }
+        })
+    }
+
+    /// Answers each request with `ok`.
+    pub(super) fn ok() -> Self {
+        Self::answering(OK)
+    }
+
+    /// How many connections were made to it.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(SeqCst)
+    }
+
+    pub(super) fn seen(&self) -> Vec<Message> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+pub(super) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// An address at which nobody listens.
+pub(super) fn nobody() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+// === connections ===
+
+/// A connection, seen from either end.
+pub(super) struct Line {
+    pub(super) stream: TcpStream,
+    read: Vec<u8>,
+    log: Option<Arc<Mutex<Vec<Message>>>>,
+}
+
+/// A request or an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Message {
+    pub(super) head: String,
+    /// Without the framing of chunks.
+    pub(super) body: Vec<u8>,
+    /// The fields after the last chunk.
+    pub(super) trailers: String,
+}
+
+impl Line {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(GENEROUS)).unwrap();
+        stream.set_write_timeout(Some(GENEROUS)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, read: Vec::new(), log: None }
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        // Whoever is sent to may have left; what it missed shows elsewhere.
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    pub(super) fn ask(&mut self, request: &str) -> Message {
+        self.send(request);
+        self.answer(!request.starts_with("HEAD "))
+    }
+
+    /// Reads an answer that must come.
+    pub(super) fn answer(&mut self, has_body: bool) -> Message {
+        let head = self.read_head().expect("an answer must come");
+        let mut message = Message { head, ..Message::default() };
+        let status = message.status();
+        if has_body && status >= 200 && status != 204 && status != 304 {
+            self.read_body(&mut message, true);
+        }
+        message
+    }
+
+    /// Reads a request; none where the connection ends.
+    pub(super) fn read(&mut self) -> Option<Message> {
+        let mut message = Message { head: self.read_head()?, ..Message::default() };
+        self.read_body(&mut message, false);
+        if let Some(log) = &self.log {
+            log.lock().unwrap().push(message.clone());
+        }
+        Some(message)
+    }
+
+    pub(super) fn read_head(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = memchr::memmem::find(&self.read, b"\r\n\r\n") {
+                return Some(String::from_utf8(self.read.drain(..end + 4).collect()).unwrap());
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    fn read_body(&mut self, message: &mut Message, may_end_with_connection: bool) {
+        if message.field("transfer-encoding") == Some("chunked") {
+            loop {
+                let size = usize::from_str_radix(self.line().split(';').next().unwrap(), 16).unwrap();
+                if size == 0 {
+                    break;
+                }
+                message.body.extend(self.take(size));
+                assert_eq!(self.line(), "", "CRLF must follow a chunk");
+            }
+            loop {
+                let line = self.line();
+                if line.is_empty() {
+                    return;
+                }
+                message.trailers += &line;
+                message.trailers += "\n";
+            }
+        } else if let Some(length) = message.field("content-length") {
+            message.body = self.take(length.parse().unwrap());
+        } else if may_end_with_connection {
+            message.body = self.rest();
+        }
+    }
+
+    fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = memchr::memmem::find(&self.read, b"\r\n") {
+                let line: Vec<u8> = self.read.drain(..end + 2).collect();
+                return String::from_utf8(line[..end].to_vec()).unwrap();
+            }
+            assert!(self.fill(), "a line must come");
+        }
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            if !self.fill() {
+                panic!("{count} bytes must come; there were {:?}", String::from_utf8_lossy(&self.read));
+            }
+        }
+        self.read.drain(..count).collect()
+    }
+
+    /// All that comes until the connection ends.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// Whether the connection ends, with nothing before that.
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.read.is_empty() && !self.fill()
+    }
+
+    pub(super) fn shutdown(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the connection with a reset.
+    pub(super) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Reads more; false where the connection has ended.
+    fn fill(&mut self) -> bool {
+        let mut bytes = [0; 16 * 1024];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.read.extend_from_slice(&bytes[..count]);
+                true
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => false,
+            Err(error) => panic!("nothing came: {error}"),
+        }
+    }
+}
+
+impl Message {
+    pub(super) fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line")
+    }
+
+    /// The value of the first field of a name in lower case.
+    pub(super) fn field<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.fields(name).next()
+    }
+
+    pub(super) fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.filter(move |(other, _)| other.to_lowercase() == name).map(|(_, value)| value)
+    }
+
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// Waits until something is so.
+#[expect(clippy::disallowed_methods, reason = "a test's own thread may wait")]
+pub(super) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < GENEROUS, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
