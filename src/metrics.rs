@@ -25,7 +25,7 @@ use std::{
 
 pub use self::{
     meters::{Counter, CounterVec, Gauge, GaugeVec, Meters},
-    requests::{Method, RouteLabels, RouteState, Sample, UpstreamTimes},
+    requests::{Method, RequestCounts, RouteLabels, RouteState, Sample, UpstreamTimes},
     worker::{Connection, ConnectionState, Count, Worker},
 };
 use self::{process::Process, requests::Requests, text::ConstLabels, worker::Totals};

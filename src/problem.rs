@@ -84,6 +84,18 @@ impl fmt::Display for Problem {
 
 // === impl Level ===
 
+impl Level {
+    /// The level as labels show it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -41,6 +41,14 @@ pub struct RouteLabels {
     pub host: Arc<str>,
 }
 
+/// How many requests each side of a route has served.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RequestCounts {
+    pub stable: u64,
+    /// By the names of the canaries' sides.
+    pub canaries: Vec<(Arc<str>, u64)>,
+}
+
 /// What is counted of one request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sample {
@@ -176,6 +184,13 @@ impl RouteState {
         &self.labels
     }
 
+    /// How many requests were counted.
+    #[must_use]
+    pub fn requests(&self) -> RequestCounts {
+        let canaries = self.canaries.iter().map(|series| (series.canary.clone(), series.count()));
+        RequestCounts { stable: self.stable.count(), canaries: canaries.collect() }
+    }
+
     /// Counts a request that the stable side, or the canary of this name, served.
     pub fn record(&self, worker: &Worker, canary: Option<&str>, sample: &Sample) {
         let Some(canary) = canary else {
@@ -186,6 +201,16 @@ impl RouteState {
             // A canary that was not announced is found the slow way.
             None => self.metrics.0.requests.series(&self.labels, canary).record(worker, sample),
         }
+    }
+}
+
+// === impl RequestCounts ===
+
+impl RequestCounts {
+    /// How many requests the canary of this name has served.
+    #[must_use]
+    pub fn canary(&self, name: &str) -> u64 {
+        self.canaries.iter().find(|(known, _)| &**known == name).map_or(0, |(_, count)| *count)
     }
 }
 
@@ -242,6 +267,11 @@ impl Series {
         let key = (sample.method, status);
         let part = &cells.get_or_init(Box::default).0[usize::from(status) % PARTS];
         part.find_or_add(|known| *known == key, || key).record(sample);
+    }
+
+    /// How many requests were counted.
+    fn count(&self) -> u64 {
+        self.totals().values().map(|total| total.request_time.count()).sum()
     }
 
     /// The sums over all workers, by method and status.

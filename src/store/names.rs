@@ -16,6 +16,11 @@ impl<V> Names<V> {
         self.0.get(namespace)?.get(name)
     }
 
+    /// How many there are. Costs what there are of namespaces.
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(Map::size).sum()
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.0.values().flat_map(Map::values)
     }

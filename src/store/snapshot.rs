@@ -77,6 +77,20 @@ impl Snapshot {
         self.by_host.keys()
     }
 
+    /// How many objects there are of each kind.
+    #[must_use]
+    pub fn counts(&self) -> [(Kind, usize); 7] {
+        [
+            (Kind::ConfigMap, self.config_maps.len()),
+            (Kind::EndpointSlice, self.slices.len()),
+            (Kind::Ingress, self.ingresses.len()),
+            (Kind::IngressClass, self.classes.len()),
+            (Kind::Namespace, self.namespaces.len()),
+            (Kind::Secret, self.secrets.len()),
+            (Kind::Service, self.services.len()),
+        ]
+    }
+
     /// A Service by its name.
     #[must_use]
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Arc<Observed<Service>>> {
