@@ -29,14 +29,14 @@ const MODULES: &str = "
     store:      api key
     translate:  api http key problem route store tls upstream
     source:     api key lifecycle metrics problem store
-    pipeline:   key lifecycle live metrics problem route store tls translate upstream
+    pipeline:   key lifecycle live metrics problem route source store tls translate upstream
     proxy:      draw http key lifecycle live metrics route tls upstream
     leader:     lifecycle metrics
     status:     api key leader live metrics problem translate
     rollout:    api key leader metrics
     admission:  api key leader live metrics problem store tls translate
     admin:      key lifecycle live metrics problem route tls upstream
-    config:     admin admission key leader pipeline proxy rollout source status
+    config:     admin admission http key leader metrics pipeline proxy rollout source status translate
     app:        *
     cli:        api app config draw http key metrics problem route source store tls translate upstream
 ";

@@ -1,1 +1,178 @@
-//! To come.
+//! The one writer: batches of objects in, tables out.
+//!
+//! Whatever changes what the proxy does comes this way, whether from files, a cluster, a rollout or a test. The pipeline
+//! keeps the [`Store`], has the hosts that a batch can reach translated again, and publishes what is different: clusters
+//! first, then the table, then it drops what nothing names any more. A request therefore never meets a route whose
+//! cluster is not there.
+//!
+//! A change of endpoints goes to its cluster and never touches the table. A table that equals the last one is not
+//! published. Each that is has a number, which logs, metrics and `/debug` show.
+
+use std::{sync::Arc, time::Duration};
+
+use rpds::RedBlackTreeMapSync;
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{Instant, timeout_at},
+};
+use tracing::{debug, info};
+
+use crate::{
+    key::ClusterKey,
+    lifecycle::Guard,
+    live::Live,
+    metrics::{Metrics, RouteState},
+    problem::Problem,
+    route::Table,
+    source::Batch,
+    store::{Change, Store},
+    translate::{self, Options},
+    upstream::{Cluster, Resolver},
+};
+
+mod problems;
+mod publish;
+mod translated;
+
+#[cfg(test)]
+mod tests;
+
+use self::{publish::Publisher, translated::Translated};
+
+pub use self::problems::ProblemBook;
+
+/// The table as the proxy has it.
+pub type LiveTable = Table<Arc<Cluster>, Arc<RouteState>>;
+
+/// The clusters that the table names, by their keys. A copy costs nothing.
+pub type Clusters = RedBlackTreeMapSync<ClusterKey, Arc<Cluster>>;
+
+/// How long batches are collected before they are published.
+///
+/// Nothing is waited for when the last publication is longer ago than `quiet`. Under churn, a publication waits until
+/// no batch has come for `quiet`, but no longer than `most`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HoldOff {
+    pub quiet: Duration,
+    pub most: Duration,
+}
+
+/// What the pipeline shows to the world.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// What the proxy serves by.
+    pub table: Arc<Live<LiveTable>>,
+    pub clusters: Live<Clusters>,
+    /// What is wrong with the objects.
+    pub problems: Live<ProblemBook>,
+}
+
+/// The one writer.
+#[derive(Debug)]
+pub struct Pipeline {
+    store: Store,
+    options: Options,
+    translated: Translated,
+    /// Problems that the source found.
+    unreadable: Vec<Problem>,
+    book: ProblemBook,
+    publisher: Publisher,
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// A pipeline that has published nothing. Without a resolver, names have no endpoints.
+    #[must_use]
+    pub fn new(options: Options, published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+        Self {
+            store: Store::new(translate::index(&options)),
+            options,
+            translated: Translated::default(),
+            unreadable: Vec::new(),
+            book: ProblemBook::default(),
+            publisher: Publisher::new(published, metrics, resolver),
+        }
+    }
+
+    /// Publishes what the batches say, until there are no more. The first is taken for all that there is; once it is
+    /// published, `synced` is dropped.
+    pub async fn run(mut self, mut batches: Receiver<Batch>, hold_off: HoldOff, synced: Guard) {
+        let mut synced = Some(synced);
+        let mut last = None::<Instant>;
+        while let Some(batch) = batches.recv().await {
+            let mut changes = self.take(batch);
+            let now = Instant::now();
+            if last.is_some_and(|last| now < last + hold_off.quiet) {
+                self.collect(&mut batches, hold_off, now, &mut changes).await;
+            }
+            while let Ok(batch) = batches.try_recv() {
+                changes.extend(self.take(batch));
+            }
+            self.publish(&changes);
+            last = Some(Instant::now());
+            drop(synced.take());
+        }
+        debug!("no more batches");
+    }
+
+    /// Takes batches until none has come for a while.
+    async fn collect(
+        &mut self,
+        batches: &mut Receiver<Batch>,
+        hold_off: HoldOff,
+        since: Instant,
+        changes: &mut Vec<Change>,
+    ) {
+        let most = since + hold_off.most;
+        while let Ok(Some(batch)) = timeout_at(most.min(Instant::now() + hold_off.quiet), batches.recv()).await {
+            changes.extend(self.take(batch));
+        }
+    }
+
+    /// Puts a batch into the store.
+    pub(crate) fn take(&mut self, batch: Batch) -> Vec<Change> {
+        let applied = batch.applied.into_iter();
+        let mut changes: Vec<_> = applied.map(|(object, age)| self.store.apply(object, age)).collect();
+        changes.extend(batch.deleted.iter().map(|key| self.store.delete(key)));
+        changes.retain(|change| !change.is_none());
+        if self.book.replace(&self.unreadable, &batch.problems) {
+            self.publisher.show_problems(&self.book);
+        }
+        self.unreadable = batch.problems;
+        self.publisher.count_objects(&self.store.snapshot(), &batch.ignored);
+        changes
+    }
+
+    /// Publishes what changed.
+    pub(crate) fn publish(&mut self, changes: &[Change]) {
+        let began = Instant::now();
+        let update = self.translated.update(&self.store.snapshot(), &self.options, changes, &mut self.book);
+        if update.problems {
+            self.publisher.show_problems(&self.book);
+        }
+        let number = self.publisher.publish(&update, &self.translated);
+        if let Some(number) = number {
+            info!(
+                number,
+                changes = changes.len(),
+                translated = update.translated,
+                hosts = update.hosts.len(),
+                clusters = update.clusters.len(),
+                problems = self.book.len(),
+                took = ?began.elapsed(),
+                "table published"
+            );
+        } else if !update.clusters.is_empty() {
+            debug!(changes = changes.len(), clusters = update.clusters.len(), "endpoints published");
+        }
+    }
+}
+
+// === impl HoldOff ===
+
+impl Default for HoldOff {
+    fn default() -> Self {
+        Self { quiet: Duration::from_millis(5), most: Duration::from_millis(50) }
+    }
+}

@@ -1,0 +1,164 @@
+//! Puts a translation live: clusters, then the table, and what is gone last.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use crate::{
+    key::{ClusterKey, Hostname, RouteId},
+    metrics::{Metrics, RouteLabels, RouteState},
+    problem::{Level, Reason},
+    route::{Host, Route, Table},
+    store::Snapshot,
+    translate,
+    upstream::{Cluster, Resolver},
+};
+
+use super::{
+    Clusters, LiveTable, ProblemBook, Published,
+    translated::{Translated, Update},
+};
+
+/// What is live, on the writer's side.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    published: Arc<Published>,
+    metrics: Metrics,
+    resolver: Option<Resolver>,
+    clusters: Clusters,
+    table: LiveTable,
+    routes: usize,
+    /// The series of problems that have been shown, which must be shown as zero once there are none.
+    counted: BTreeMap<(Reason, Level), usize>,
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    pub(super) fn new(published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+        Self {
+            published,
+            metrics,
+            resolver,
+            clusters: Clusters::default(),
+            table: Table::new(),
+            routes: 0,
+            counted: BTreeMap::new(),
+        }
+    }
+
+    /// Puts an update live. Returns the number of the table, where it is another than before.
+    pub(super) fn publish(&mut self, update: &Update, translated: &Translated) -> Option<u64> {
+        for key in &update.clusters {
+            let Some(output) = translated.cluster(key) else { continue };
+            if !self.clusters.contains_key(key) {
+                self.clusters.insert_mut(key.clone(), self.new_cluster(key));
+            }
+            if let Some(cluster) = self.clusters.get(key) {
+                cluster.replace(&output.endpoints);
+            }
+        }
+
+        let number = self.publish_table(update, translated);
+
+        for key in &update.gone {
+            self.clusters.remove_mut(key);
+        }
+        self.published.clusters.replace(self.clusters.clone());
+        self.metrics.meters().clusters.set(self.clusters.size() as u64);
+        number
+    }
+
+    fn new_cluster(&self, key: &ClusterKey) -> Arc<Cluster> {
+        match &self.resolver {
+            Some(resolver) => Cluster::with_resolver(key.clone(), resolver),
+            None => Cluster::new(key.clone()),
+        }
+    }
+
+    /// Shows the problems of now.
+    pub(super) fn show_problems(&mut self, problems: &ProblemBook) {
+        let now = problems.by_reason();
+        for (reason, level) in self.counted.keys().chain(now.keys()) {
+            let count = now.get(&(*reason, *level)).copied().unwrap_or(0);
+            self.metrics.meters().problems.with([reason.as_str(), level.as_str()]).set(count as u64);
+        }
+        self.counted = now;
+        self.published.problems.replace(problems.clone());
+    }
+
+    /// Counts the objects that are in use, and those that are not.
+    pub(super) fn count_objects(&self, snapshot: &Snapshot, ignored: &BTreeMap<String, usize>) {
+        let meters = self.metrics.meters();
+        for (kind, count) in snapshot.counts() {
+            meters.objects.with([kind.as_str()]).set(count as u64);
+        }
+        meters.objects_ignored.set(ignored.values().sum::<usize>() as u64);
+    }
+
+    fn publish_table(&mut self, update: &Update, translated: &Translated) -> Option<u64> {
+        let first = self.table.number == 0;
+        let default = translated.default_backend().and_then(|key| self.clusters.get(key));
+        let served = self.table.default.as_ref().and_then(|route| route.split.stable.as_ref());
+        let same_default = served.map(|side| side.backend.key()) == default.map(|cluster| cluster.key());
+        if update.hosts.is_empty() && same_default && !first {
+            return None;
+        }
+
+        if !same_default {
+            let route = default.map(|cluster| translate::default_route(cluster.key()));
+            self.table.default =
+                route.map(|route| Arc::new(route.map(|key| self.live_cluster(key), |route| self.state(route))));
+        }
+        let mut hosts = Vec::with_capacity(update.hosts.len());
+        for host in &update.hosts {
+            let live = translated.host(host).and_then(|output| output.table.as_ref()).map(|host| self.live_host(host));
+            let former = self.table.host(host).map_or(0, |former| routes_of(former));
+            self.routes = self.routes + live.as_ref().map_or(0, routes_of) - former;
+            hosts.push((host.clone(), live.map(Arc::new)));
+        }
+        self.table = self.table.with_hosts(hosts);
+        self.table.number += 1;
+        self.published.table.replace(self.table.clone());
+
+        let meters = self.metrics.meters();
+        meters.hosts.set(self.table.len() as u64);
+        meters.routes.set(self.routes as u64);
+        meters.published(self.table.number, SystemTime::now());
+        Some(self.table.number)
+    }
+
+    fn live_host(&self, host: &Host<ClusterKey, RouteId>) -> Host<Arc<Cluster>, Arc<RouteState>> {
+        host.map(|key| self.live_cluster(key), |route| self.state(route))
+    }
+
+    /// The counters of a route, which go on where those with the same labels stopped.
+    fn state(&self, route: &Route<ClusterKey, RouteId>) -> Arc<RouteState> {
+        let RouteId { host, path, ingress, .. } = &route.id;
+        let labels = RouteLabels {
+            namespace: ingress.namespace.clone(),
+            ingress: ingress.name.clone(),
+            service: route.service.clone(),
+            path: path.clone(),
+            host: label(host),
+        };
+        let canaries = route.split.canaries.iter().map(|canary| canary.side.name.clone());
+        Arc::new(RouteState::new(&self.metrics, labels, canaries))
+    }
+
+    /// The cluster of a key. Each that a host names was made before the host is; one that is missing all the same has
+    /// no endpoints, and its requests are answered 503.
+    fn live_cluster(&self, key: &ClusterKey) -> Arc<Cluster> {
+        self.clusters.get(key).cloned().unwrap_or_else(|| Cluster::new(key.clone()))
+    }
+}
+
+fn routes_of<B, R>(host: &Host<B, R>) -> usize {
+    match host {
+        Host::Routes(host) => host.routes.len(),
+        Host::Twin { .. } => 0,
+    }
+}
+
+/// How metrics call a host: as ingress-nginx does, `_` where a rule has none.
+fn label(host: &Hostname) -> Arc<str> {
+    if host.is_any() { "_".into() } else { host.as_str().into() }
+}

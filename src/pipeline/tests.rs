@@ -1,0 +1,299 @@
+//! Features of the pipeline, told as a user sees them: apply, look, change, look, delete, look.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::mpsc::{self, Sender};
+
+use super::*;
+use crate::{
+    key::{Hostname, ObjectKey},
+    lifecycle::Readiness,
+    metrics::Settings,
+    route::{Host, HostTable},
+    source::files,
+    store::Age,
+};
+
+const SHOP: &str = "
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop, namespace: shop, creationTimestamp: 2026-01-01T00:00:00Z}
+spec:
+  ingressClassName: nginx
+  rules:
+  - host: shop.example
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+";
+
+const WEB: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {ports: [{name: http, port: 80}]}
+";
+
+/// A pipeline under test, and what it publishes.
+struct Harness {
+    batches: Sender<Batch>,
+    published: Arc<Published>,
+    readiness: Readiness,
+}
+
+impl Harness {
+    fn start() -> Self {
+        let published = Arc::new(Published::default());
+        let (metrics, _) = Metrics::new(&Settings::default());
+        let pipeline = Pipeline::new(Options::default(), published.clone(), metrics, None);
+        let (batches, receiver) = mpsc::channel(1000);
+        let readiness = Readiness::new();
+        tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
+        Self { batches, published, readiness }
+    }
+
+    async fn apply(&self, manifests: &[&str]) {
+        self.send(batch(manifests)).await;
+    }
+
+    async fn delete(&self, key: ObjectKey) {
+        self.send(Batch { deleted: vec![key], ..Batch::default() }).await;
+    }
+
+    /// Sends a batch and lets the pipeline come to rest. Time stands still but for what the pipeline waits for.
+    async fn send(&self, batch: Batch) {
+        self.batches.send(batch).await.expect("the pipeline runs");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    fn number(&self) -> u64 {
+        self.published.table.load().number
+    }
+
+    fn host(&self, name: &str) -> Option<HostTable<Arc<Cluster>, Arc<RouteState>>> {
+        let table = self.published.table.get();
+        match &**table.host(&Hostname::parse(name).expect("a host"))? {
+            Host::Routes(host) => Some(host.clone()),
+            Host::Twin { .. } => None,
+        }
+    }
+
+    fn stable(&self, host: &str) -> Arc<Cluster> {
+        let host = self.host(host).expect("the host is published");
+        host.routes[0].split.stable.as_ref().expect("it has a backend").backend.clone()
+    }
+
+    fn addresses(&self, host: &str) -> BTreeSet<String> {
+        let cluster = self.stable(host).snapshot(0);
+        cluster.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
+    }
+}
+
+fn batch(manifests: &[&str]) -> Batch {
+    let loaded = files::parse("test.yaml", manifests.join("\n---\n").as_bytes(), &[]);
+    assert_eq!(loaded.problems, [], "the test's own manifests");
+    Batch { applied: loaded.objects, ..Batch::default() }
+}
+
+fn slice(addresses: &str) -> String {
+    format!(
+        "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+endpoints: [{{addresses: [{addresses}]}}]
+ports: [{{name: http, port: 8080}}]
+"
+    )
+}
+
+fn set(addresses: &[&str]) -> BTreeSet<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_applied_is_served_and_what_is_deleted_is_not() {
+    let pipeline = Harness::start();
+    assert!(!pipeline.readiness.is_ready());
+    pipeline.apply(&[SHOP, WEB, &slice("10.0.0.1")]).await;
+    assert!(pipeline.readiness.is_ready());
+    assert_eq!(pipeline.number(), 1);
+    assert_eq!(pipeline.addresses("shop.example"), set(&["10.0.0.1:8080"]));
+
+    pipeline.apply(&[&SHOP.replace("shop.example", "store.example")]).await;
+    assert_eq!(pipeline.number(), 2);
+    assert!(pipeline.host("shop.example").is_none());
+    assert!(pipeline.host("store.example").is_some());
+
+    pipeline.delete(ObjectKey::ingress("shop", "shop")).await;
+    assert_eq!(pipeline.number(), 3);
+    assert!(pipeline.published.table.load().is_empty());
+    assert!(pipeline.published.clusters.load().is_empty(), "nothing names the cluster any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_first_batch_is_a_table_too() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[]).await;
+    assert!(pipeline.readiness.is_ready());
+    assert_eq!(pipeline.number(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_equals_the_last_is_not_published() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[SHOP, WEB, &slice("10.0.0.1")]).await;
+    pipeline.apply(&[SHOP]).await;
+    pipeline.apply(&[&SHOP.replace("name: shop,", "name: shop, labels: {team: a},")]).await;
+    assert_eq!(pipeline.number(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_go_to_their_cluster_and_never_to_the_table() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[SHOP, WEB, &slice("10.0.0.1")]).await;
+    let cluster = pipeline.stable("shop.example");
+    pipeline.apply(&[&slice("10.0.0.2")]).await;
+    assert_eq!(pipeline.addresses("shop.example"), set(&["10.0.0.2:8080"]));
+    assert_eq!(pipeline.number(), 1);
+    assert!(Arc::ptr_eq(&cluster, &pipeline.stable("shop.example")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_outlives_the_tables_that_name_it() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[SHOP, WEB, &slice("10.0.0.1")]).await;
+    let cluster = pipeline.stable("shop.example");
+    pipeline.apply(&[&SHOP.replace("path: /,", "path: /cart,")]).await;
+    assert_eq!(pipeline.number(), 2);
+    assert!(Arc::ptr_eq(&cluster, &pipeline.stable("shop.example")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_may_come_after_what_names_it() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[SHOP]).await;
+    assert!(!pipeline.published.problems.load().is_empty(), "the Service is missing");
+    pipeline.apply(&[WEB]).await;
+    assert!(!pipeline.published.problems.load().is_empty(), "the Service has no endpoints");
+    pipeline.apply(&[&slice("10.0.0.1")]).await;
+    assert_eq!(pipeline.addresses("shop.example"), set(&["10.0.0.1:8080"]));
+    assert_eq!(pipeline.published.problems.load().sorted(), [] as [&Problem; 0]);
+
+    pipeline.delete(ObjectKey::new(crate::key::Kind::EndpointSlice, "shop", "web-1")).await;
+    assert!(!pipeline.stable("shop.example").is_up());
+    assert!(!pipeline.published.problems.load().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_hosts_are_shared_with_the_former_table() {
+    let pipeline = Harness::start();
+    let other = SHOP.replace("name: shop,", "name: other,").replace("shop.example", "other.example");
+    pipeline.apply(&[SHOP, &other, WEB, &slice("10.0.0.1")]).await;
+    let name = Hostname::parse("other.example").expect("a host");
+    let before = pipeline.published.table.get();
+    pipeline.apply(&[&SHOP.replace("path: /,", "path: /cart,")]).await;
+    let after = pipeline.published.table.get();
+    let (before, after) = (before.host(&name).expect("it is there"), after.host(&name).expect("it is there"));
+    assert!(Arc::ptr_eq(before, after));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_waited_for_when_idle() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[SHOP, WEB]).await;
+    pipeline.batches.send(batch(&[&SHOP.replace("path: /,", "path: /a,")])).await.expect("the pipeline runs");
+    // Let other tasks run, without letting time pass.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(pipeline.number(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_in_quick_succession_become_one_table() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[SHOP, WEB]).await;
+    for path in ["/a", "/b", "/c", "/d"] {
+        pipeline.batches.send(batch(&[&SHOP.replace("path: /,", &format!("path: {path},"))])).await.expect("it runs");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(pipeline.number(), 3, "the first at once, the others together");
+    assert_eq!(&*pipeline.host("shop.example").expect("it is there").routes[0].id.path, "/d");
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_churn_a_table_waits_for_a_bounded_time() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[SHOP, WEB]).await;
+    for n in 0..200 {
+        pipeline.batches.send(batch(&[&SHOP.replace("path: /,", &format!("path: /{n},"))])).await.expect("it runs");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let published = pipeline.number() - 1;
+    assert!((4..=10).contains(&published), "200 ms of churn in steps of at most 50 ms: {published}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_a_problem_until_it_can() {
+    let pipeline = Harness::start();
+    let loaded = files::parse("broken.yaml", b"a: [", &[]);
+    assert!(!loaded.problems.is_empty());
+    pipeline.send(Batch { problems: loaded.problems.clone(), ..batch(&[SHOP, WEB, &slice("10.0.0.1")]) }).await;
+    assert_eq!(pipeline.published.problems.load().len(), loaded.problems.len());
+    pipeline.send(Batch::default()).await;
+    assert!(pipeline.published.problems.load().is_empty());
+}
+
+/// Whatever the order and grouping of changes, what is kept up to date equals a translation from scratch.
+#[test]
+fn incremental_equals_from_scratch() {
+    let objects = batch(&[SHOP, WEB, &slice("10.0.0.1")]).applied;
+    let variants: Vec<_> = [
+        SHOP.to_owned(),
+        SHOP.replace("path: /,", "path: /cart,"),
+        SHOP.replace("name: shop,", "name: canary, annotations: {nginx.ingress.kubernetes.io/canary: 'true', nginx.ingress.kubernetes.io/canary-weight: '10'},"),
+        SHOP.replace("name: shop,", "name: alias, annotations: {nginx.ingress.kubernetes.io/server-alias: store.example},"),
+        SHOP.replace("name: shop,", "name: www, annotations: {nginx.ingress.kubernetes.io/from-to-www-redirect: 'true'},"),
+        SHOP.replace("name: shop,", "name: store,").replace("shop.example", "store.example"),
+        WEB.to_owned(),
+        WEB.replace("port: 80", "port: 81"),
+        slice("10.0.0.1"),
+        slice(""),
+        slice("10.0.0.2, 10.0.0.3"),
+    ]
+    .iter()
+    .flat_map(|manifest| batch(&[manifest]).applied)
+    .chain(objects)
+    .collect();
+
+    let options = Options::default();
+    let mut draw = fastrand::Rng::with_seed(7);
+    for round in 0..200 {
+        let mut store = Store::new(translate::index(&options));
+        let mut translated = Translated::default();
+        let mut book = ProblemBook::default();
+        for _ in 0..draw.usize(1..12) {
+            let changes: Vec<_> = (0..draw.usize(1..4))
+                .map(|_| {
+                    let (object, age): &(_, Age) = &variants[draw.usize(..variants.len())];
+                    if draw.bool() { store.delete(&object.key()) } else { store.apply(object.clone(), age.clone()) }
+                })
+                .collect();
+            translated.update(&store.snapshot(), &options, &changes, &mut book);
+        }
+
+        let whole = translate::translate(&store.snapshot(), &options);
+        let tables = |output: &translate::HostOutput| output.table.is_some();
+        for (host, output) in whole.hosts.iter().filter(|(_, output)| tables(output)) {
+            assert_eq!(translated.host(host), Some(&**output), "round {round}, {host}");
+        }
+        let kept = translated.hosts().filter(|(_, output)| tables(output)).count();
+        assert_eq!(kept, whole.hosts.values().filter(|output| tables(output)).count(), "round {round}");
+        assert_eq!(
+            book.sorted().into_iter().collect::<BTreeSet<_>>(),
+            whole.problems.iter().collect::<BTreeSet<_>>(),
+            "round {round}"
+        );
+    }
+}
