@@ -1,1 +1,54 @@
-//! To come.
+//! Wires the modules into a gateway, and runs it.
+//!
+//! ```text
+//! control runtime: files ──> pipeline ──> live table, live clusters      workers: one thread each, reads both
+//!                  admin server, name resolution, signals
+//! ```
+//!
+//! [`Gateway::start`] is the whole of it; `serin run`, the demo and the tests start the same gateway.
+
+use std::future::Future;
+
+use anyhow::{Context, Result};
+
+use crate::config::RunFlags;
+
+mod cpus;
+mod gateway;
+mod logging;
+mod signals;
+mod views;
+
+pub use self::gateway::{Gateway, RouteSplit};
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+///
+/// Where the gateway cannot start.
+pub fn run(flags: &RunFlags) -> Result<()> {
+    block_on(flags, async {
+        let gateway = Gateway::start(flags).await?;
+        gateway.run().await
+    })
+}
+
+/// Runs `work` on the control runtime, with the process log set up.
+///
+/// # Errors
+///
+/// Those of `work`, and where the runtime or the log cannot start.
+pub fn block_on<T>(flags: &RunFlags, work: impl Future<Output = Result<T>>) -> Result<T> {
+    logging::init(&flags.server)?;
+    control_runtime()?.block_on(work)
+}
+
+/// The runtime for everything that is not a request: a large translation then takes no worker's time.
+fn control_runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control runtime")
+}

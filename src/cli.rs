@@ -1,1 +1,65 @@
-//! To come.
+//! The command line: `serin run`, `demo`, `check`, `explain`, `annotations`.
+//!
+//! Exit codes: 0 done, 1 failed or mistakes found, 64 not used as it is meant.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::{app, config::RunFlags};
+
+mod annotations;
+mod check;
+mod demo;
+mod explain;
+mod manifests;
+
+/// The exit code for a command line that cannot be understood (`EX_USAGE` of sysexits.h).
+const USAGE: u8 = 64;
+
+/// An ingress controller and canary traffic gateway for Kubernetes.
+#[derive(Parser, Debug)]
+#[command(name = "serin", version, about, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serves what Kubernetes objects say, and follows their changes.
+    Run(RunFlags),
+    /// Starts the gateway with a small shop behind it and a canary between its versions: no cluster needed.
+    Demo(demo::DemoFlags),
+    /// Finds every mistake in manifests and says how to mend it.
+    Check(check::CheckFlags),
+    /// Explains what would become of a request: the route, the canary decision, the endpoints, the changes.
+    Explain(explain::ExplainFlags),
+    /// Prints the reference of annotations, as Markdown.
+    Annotations,
+}
+
+/// Runs the program with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Nobody is left to tell where even this cannot be printed.
+            let _ = error.print();
+            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    let done = match cli.command {
+        Command::Run(flags) => app::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Demo(flags) => demo::run(&flags).map(|()| ExitCode::SUCCESS),
+        Command::Check(flags) => check::run(&flags),
+        Command::Explain(flags) => explain::run(&flags),
+        Command::Annotations => annotations::run().map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("serin: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,1 +1,312 @@
-//! To come.
+//! What the operator sets: flags and environment, as each module's own configuration.
+//!
+//! Flags that ingress-nginx has keep its names and meanings. Every flag is also an environment variable: `--http-port`
+//! is `SERIN_HTTP_PORT`. A flag wins over the environment.
+
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, Parser, ValueEnum};
+
+use crate::{
+    http, metrics,
+    proxy::{self, log::Format},
+    source::endpoint_flag::EndpointFlag,
+    translate,
+};
+
+/// Flags that say which objects are ours and how they are read: the same for `run`, `check` and `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ObjectFlags {
+    /// The IngressClass, or the legacy `kubernetes.io/ingress.class`, that is ours.
+    #[arg(long, env = "SERIN_INGRESS_CLASS", default_value = "nginx", value_name = "NAME")]
+    pub ingress_class: String,
+
+    /// The `spec.controller` of the IngressClasses that are ours.
+    #[arg(long, env = "SERIN_CONTROLLER_CLASS", default_value = "k8s.io/ingress-nginx", value_name = "NAME")]
+    pub controller_class: String,
+
+    /// Takes IngressClasses by their name too, whatever their controller is.
+    #[arg(long, env = "SERIN_INGRESS_CLASS_BY_NAME")]
+    pub ingress_class_by_name: bool,
+
+    /// Takes Ingresses that name no class.
+    #[arg(long, env = "SERIN_WATCH_INGRESS_WITHOUT_CLASS")]
+    pub watch_ingress_without_class: bool,
+
+    /// What stands before the `/` of annotations.
+    #[arg(
+        long,
+        env = "SERIN_ANNOTATIONS_PREFIX",
+        default_value = "nginx.ingress.kubernetes.io",
+        value_name = "PREFIX"
+    )]
+    pub annotations_prefix: String,
+
+    /// The Service that answers requests that no Ingress takes: its first port.
+    #[arg(long, env = "SERIN_DEFAULT_BACKEND_SERVICE", value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    pub default_backend_service: Option<(String, String)>,
+
+    /// Refuses Services of type ExternalName.
+    #[arg(long, env = "SERIN_DISABLE_SVC_EXTERNAL_NAME")]
+    pub disable_svc_external_name: bool,
+
+    /// Lets Services of type ExternalName lead to loopback, link-local and metadata addresses.
+    #[arg(long, env = "SERIN_ALLOW_LOCAL_EXTERNAL_NAMES")]
+    pub allow_local_external_names: bool,
+
+    /// Gives a Service's port an endpoint, as if it stood in an EndpointSlice. May be repeated.
+    #[arg(long, env = "SERIN_ENDPOINT", value_name = "NS/SERVICE:PORT=ADDRESS:PORT", value_delimiter = ',')]
+    pub endpoint: Vec<EndpointFlag>,
+}
+
+/// Flags of the running gateway.
+#[derive(Args, Clone, Debug)]
+pub struct RunFlags {
+    /// A directory of Kubernetes manifests, or one file.
+    #[arg(long, env = "SERIN_MANIFESTS", value_name = "PATH")]
+    pub manifests: PathBuf,
+
+    #[command(flatten)]
+    pub objects: ObjectFlags,
+
+    #[command(flatten)]
+    pub server: ServerFlags,
+}
+
+/// Flags of the server: where it listens, what it bounds, what it says.
+#[derive(Args, Clone, Debug)]
+pub struct ServerFlags {
+    /// The port for HTTP; 0 takes a free one.
+    #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 80, value_name = "PORT")]
+    pub http_port: u16,
+
+    /// The port for HTTPS. Nothing listens there yet.
+    #[arg(long, env = "SERIN_HTTPS_PORT", default_value_t = 443, value_name = "PORT")]
+    pub https_port: u16,
+
+    /// The port for health, readiness, metrics and dumps; 0 takes a free one.
+    #[arg(long, env = "SERIN_HEALTHZ_PORT", default_value_t = 10254, value_name = "PORT")]
+    pub healthz_port: u16,
+
+    /// An address to listen on; all of IPv4 and IPv6 where none is given. May be repeated.
+    #[arg(long, env = "SERIN_BIND_ADDRESS", value_name = "ADDRESS", value_delimiter = ',')]
+    pub bind_address: Vec<IpAddr>,
+
+    /// The form of access log lines on standard output.
+    #[arg(long, env = "SERIN_ACCESS_LOG", value_enum, default_value_t = AccessLog::Nginx)]
+    pub access_log: AccessLog,
+
+    /// How many threads serve requests; as many as the CPU quota allows where it is not given.
+    #[arg(long, env = "SERIN_WORKERS", value_name = "COUNT")]
+    pub workers: Option<NonZeroUsize>,
+
+    /// What the process logs, on standard error: a level, or directives as `serin=debug,warn`. Changeable at run time
+    /// by PUT to `/debug/log-level`.
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "info", value_name = "FILTER")]
+    pub log_level: String,
+
+    /// The form of the process log.
+    #[arg(long, env = "SERIN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// How long after SIGTERM new connections are still accepted, so that those who route here can learn of it.
+    #[arg(long, env = "SERIN_SHUTDOWN_DELAY", default_value = "0s", value_name = "DURATION", value_parser = duration)]
+    pub shutdown_delay: Duration,
+
+    /// How long after that requests in flight and tunnels may take to end.
+    #[arg(long, env = "SERIN_SHUTDOWN_TIMEOUT", default_value = "240s", value_name = "DURATION", value_parser = duration)]
+    pub shutdown_timeout: Duration,
+
+    /// The most client connections at once, over all workers.
+    #[arg(long, env = "SERIN_MAX_CONNECTIONS", default_value_t = 16384, value_name = "COUNT")]
+    pub max_connections: usize,
+
+    /// Leaves the label `host` out of request metrics.
+    #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub metrics_per_host: bool,
+
+    /// Counts requests by the class of their status (`2xx`) instead of the status.
+    #[arg(long, env = "SERIN_REPORT_STATUS_CLASSES")]
+    pub report_status_classes: bool,
+
+    /// The namespace of this pod, for metrics.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default", value_name = "NAME", hide = true)]
+    pub pod_namespace: String,
+
+    /// The name of this pod, for metrics.
+    #[arg(long, env = "POD_NAME", default_value = "serin", value_name = "NAME", hide = true)]
+    pub pod_name: String,
+
+    /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
+    #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS")]
+    pub enable_underscores_in_headers: bool,
+}
+
+/// The form of the access log.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// ingress-nginx's default line.
+    Nginx,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<AccessLog> for Format {
+    fn from(form: AccessLog) -> Self {
+        match form {
+            AccessLog::Off => Self::Off,
+            AccessLog::Nginx => Self::Nginx,
+            AccessLog::Json => Self::Json,
+        }
+    }
+}
+
+/// The form of the process log.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A parser for the flags of `run` alone.
+#[derive(Parser, Debug)]
+#[command(name = "serin run", no_binary_name = true)]
+struct RunCommand {
+    #[command(flatten)]
+    flags: RunFlags,
+}
+
+// === impl RunFlags ===
+
+impl RunFlags {
+    /// Reads the flags of `serin run`, as a command line has them after `run`.
+    ///
+    /// # Errors
+    ///
+    /// Where the command line would be refused.
+    pub fn from_arguments(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        RunCommand::try_parse_from(arguments).map(|command| command.flags)
+    }
+}
+
+// === impl ObjectFlags ===
+
+impl ObjectFlags {
+    /// The settings of translation.
+    #[must_use]
+    pub fn options(&self) -> translate::Options {
+        translate::Options {
+            annotation_prefix: self.annotations_prefix.trim_end_matches('/').into(),
+            ingress_class: self.ingress_class.as_str().into(),
+            controller_class: self.controller_class.as_str().into(),
+            ingress_class_by_name: self.ingress_class_by_name,
+            watch_ingress_without_class: self.watch_ingress_without_class,
+            default_backend: self
+                .default_backend_service
+                .as_ref()
+                .map(|(namespace, name)| (namespace.as_str().into(), name.as_str().into())),
+            external_names: !self.disable_svc_external_name,
+            local_external_names: self.allow_local_external_names,
+            ..translate::Options::default()
+        }
+    }
+}
+
+// === impl ServerFlags ===
+
+impl ServerFlags {
+    /// The settings of metrics.
+    #[must_use]
+    pub fn metrics(&self, workers: NonZeroUsize, objects: &ObjectFlags) -> metrics::Settings {
+        metrics::Settings {
+            workers: workers.get(),
+            namespace: self.pod_namespace.clone(),
+            class: objects.controller_class.clone(),
+            pod: self.pod_name.clone(),
+            per_host: self.metrics_per_host,
+            status_classes: self.report_status_classes,
+            ..metrics::Settings::default()
+        }
+    }
+
+    /// The settings of the proxy.
+    #[must_use]
+    pub fn proxy(&self, workers: NonZeroUsize) -> proxy::Config {
+        let defaults = proxy::Config::default();
+        proxy::Config {
+            listen: self.addresses(self.http_port),
+            workers,
+            connections: self.max_connections.div_ceil(workers.get()),
+            head: http::Limits { underscores: self.enable_underscores_in_headers, ..defaults.head },
+            ..defaults
+        }
+    }
+
+    /// The addresses to listen on for a port.
+    #[must_use]
+    pub fn addresses(&self, port: u16) -> Vec<SocketAddr> {
+        if self.bind_address.is_empty() {
+            vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
+        } else {
+            self.bind_address.iter().map(|&address| (address, port).into()).collect()
+        }
+    }
+}
+
+/// Reads `namespace/name`.
+fn namespaced(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok((namespace.into(), name.into()))
+        }
+        _ => Err("write it as NAMESPACE/NAME".into()),
+    }
+}
+
+/// Reads a duration: `30s`, `500ms`, `2m`, `1h`; a number alone is seconds, as ingress-nginx's flags have it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.parse().map_err(|_| "write it as 30s, 500ms, 2m or 1h".to_owned())?;
+    let millis = match unit {
+        "" | "s" => 1000,
+        "ms" => 1,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("`{unit}` is no unit of time; write it as 30s, 500ms, 2m or 1h")),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "it is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_and_numbers_alone_are_seconds() {
+        assert_eq!(duration("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["", "s", "1d", "-1s", "99999999999999999999s"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_namespaced_name_has_two_parts() {
+        assert_eq!(namespaced("shop/web"), Ok(("shop".into(), "web".into())));
+        for bad in ["web", "/web", "shop/", "a/b/c"] {
+            assert!(namespaced(bad).is_err(), "{bad:?}");
+        }
+    }
+}

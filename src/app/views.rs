@@ -1,0 +1,128 @@
+//! What is live, as the admin port and the demo show it.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Instant,
+};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::RouteSplit;
+use crate::{
+    admin::View,
+    key::Hostname,
+    metrics::RouteState,
+    pipeline::{ProblemBook, Published},
+    problem::Problem,
+    route::{Host, Route},
+    upstream::Cluster,
+};
+
+/// The table: its number, and host by host what serves it. `?host=` chooses one.
+pub(super) fn table(published: Arc<Published>) -> View {
+    View::new(move |query, out| {
+        let table = published.table.get();
+        write!(out, "{{\"number\":{},\"default\":", table.number)?;
+        serde_json::to_writer(&mut *out, &table.default.as_ref().map(|route| shown_route(route)))?;
+        write!(out, ",\"hosts\":[")?;
+        let mut hosts: Vec<_> = match query.value("host") {
+            None => table.hosts().collect(),
+            Some("*") => table.hosts().filter(|(name, _)| name.is_any()).collect(),
+            Some(text) => {
+                let name = Hostname::parse(text).ok();
+                name.and_then(|name| table.host(&name).map(|host| (name, host))).into_iter().collect()
+            }
+        };
+        hosts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (at, (name, host)) in hosts.into_iter().enumerate() {
+            if at > 0 {
+                out.write_all(b",")?;
+            }
+            let shown = match &**host {
+                Host::Routes(host) => json!({
+                    "host": name,
+                    "app_root": host.app_root,
+                    "routes": host.routes.iter().map(|route| shown_route(route)).collect::<Vec<_>>(),
+                }),
+                Host::Twin { to, status } => json!({ "host": name, "redirects_to": to, "status": status }),
+            };
+            serde_json::to_writer(&mut *out, &shown)?;
+        }
+        out.write_all(b"]}\n")
+    })
+}
+
+/// The problems, sorted by object. `?namespace=` and `?level=` choose some.
+pub(super) fn problems(published: Arc<Published>) -> View {
+    View::new(move |query, out| {
+        let book = published.problems.get();
+        let chosen = |problem: &&Problem| {
+            query.value("namespace").is_none_or(|namespace| namespace == &*problem.object.namespace)
+                && query.value("level").is_none_or(|level| level == problem.level.as_str())
+        };
+        write_list(ProblemBook::sorted(&book).into_iter().filter(chosen), out)
+    })
+}
+
+/// The clusters, their endpoints and how these are. `?namespace=` and `?service=` choose some.
+pub(super) fn clusters(published: Arc<Published>, epoch: Instant) -> View {
+    View::new(move |query, out| {
+        let clusters = published.clusters.get();
+        let now = epoch.elapsed().as_millis() as u64;
+        let chosen = |cluster: &&Arc<Cluster>| {
+            let key = cluster.key();
+            query.value("namespace").is_none_or(|namespace| namespace == &*key.namespace)
+                && query.value("service").is_none_or(|service| service == &*key.service)
+        };
+        write_list(clusters.values().filter(chosen).map(|cluster| cluster.snapshot(now)), out)
+    })
+}
+
+/// How many requests each side of each route has served, by host and path.
+pub(super) fn splits(published: &Published) -> Vec<RouteSplit> {
+    let table = published.table.get();
+    let mut splits = Vec::new();
+    for (name, host) in table.hosts() {
+        let Host::Routes(host) = &**host else { continue };
+        for route in &host.routes {
+            let counts = route.state.requests();
+            let mut sides = vec![(route.service.to_string(), counts.stable)];
+            for canary in &route.split.canaries {
+                let service = canary.side.backend.key().service.to_string();
+                let count = counts.canary(&canary.side.name);
+                // Two canaries may share a Service, and then its count.
+                if !sides.iter().any(|(known, _)| *known == service) {
+                    sides.push((service, count));
+                }
+            }
+            splits.push(RouteSplit { route: format!("{name}{}", route.id.path), sides });
+        }
+    }
+    splits.sort_by(|a, b| a.route.cmp(&b.route));
+    splits
+}
+
+fn shown_route(route: &Route<Arc<Cluster>, Arc<RouteState>>) -> impl Serialize {
+    let named = route.map(|cluster| cluster.key().clone(), |_| ());
+    json!({
+        "id": named.id,
+        "path": named.path,
+        "service": named.service,
+        "split": named.split,
+        "policy": &*named.policy,
+    })
+}
+
+/// Writes a list piece by piece, so that one of any length takes little memory.
+fn write_list(items: impl Iterator<Item = impl Serialize>, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(b"[")?;
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.write_all(b",\n")?;
+        }
+        serde_json::to_writer(&mut *out, &item)?;
+    }
+    out.write_all(b"]\n")
+}

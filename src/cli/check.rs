@@ -1,0 +1,119 @@
+//! `serin check`: every mistake in manifests, with the mend.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::manifests::{self, Manifests};
+use crate::{
+    config::ObjectFlags,
+    problem::{Level, Problem},
+    translate,
+};
+
+/// The command line of `check`.
+#[derive(Args, Debug)]
+pub(super) struct CheckFlags {
+    /// A directory of manifests, or one file; `-` for standard input.
+    path: PathBuf,
+
+    #[command(flatten)]
+    objects: ObjectFlags,
+
+    /// Makes it an error too if an object is named that is not in these files.
+    #[arg(long)]
+    strict: bool,
+
+    /// How to print what is found.
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// How to print.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Output {
+    Text,
+    Json,
+}
+
+/// A problem, and where in the files it is.
+#[derive(Serialize)]
+struct Found {
+    /// `shop/web.yaml:12:9`, where the object is in the files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    #[serde(flatten)]
+    problem: Problem,
+}
+
+/// What was found, as JSON has it.
+#[derive(Serialize)]
+struct Report<'a> {
+    objects: usize,
+    ignored: usize,
+    errors: usize,
+    warnings: usize,
+    missing: usize,
+    problems: &'a [Found],
+}
+
+/// Checks manifests. The code is a failure where an error was found.
+pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
+    let manifests = manifests::load(&flags.path, &flags.objects)?;
+    let problems = problems(&manifests);
+    let count = |level| problems.iter().filter(|found| found.problem.level == level).count();
+    let report = Report {
+        objects: manifests.objects,
+        ignored: manifests.ignored,
+        errors: count(Level::Error),
+        warnings: count(Level::Warning),
+        missing: count(Level::Missing),
+        problems: &problems,
+    };
+    let mut out = io::stdout().lock();
+    match flags.output {
+        Output::Text => print(&report, flags.strict, &mut out)?,
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut out, &report)?;
+            writeln!(out)?;
+        }
+    }
+    let failed = report.errors > 0 || flags.strict && report.missing > 0;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// All problems, the worst first, then by object.
+fn problems(manifests: &Manifests) -> Vec<Found> {
+    let mut problems = translate::translate(&manifests.snapshot, &manifests.options).problems;
+    problems.extend(manifests.unreadable.iter().cloned());
+    problems.sort_unstable();
+    problems.dedup();
+    problems.sort_by_key(|problem| problem.level);
+    let place = |problem: &Problem| manifests.places.of(&problem.object, &problem.field).map(|place| place.to_string());
+    problems.into_iter().map(|problem| Found { place: place(&problem), problem }).collect()
+}
+
+fn print(report: &Report<'_>, strict: bool, out: &mut impl Write) -> io::Result<()> {
+    for Found { place, problem: Problem { object, field, level, fault, effect, mend, .. } } in report.problems {
+        let level = if strict && *level == Level::Missing { "error (not in these files)" } else { &level.to_string() };
+        let place = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+        writeln!(out, "{level}: {object}{place}\n  at {field}: {fault}\n  effect: {effect}")?;
+        let mut lines = mend.lines();
+        writeln!(out, "  mend: {}", lines.next().unwrap_or_default())?;
+        for line in lines {
+            writeln!(out, "    {line}")?;
+        }
+        writeln!(out)?;
+    }
+    let Report { objects, ignored, errors, warnings, missing, .. } = report;
+    writeln!(
+        out,
+        "{objects} objects, {ignored} of other kinds ignored: {errors} errors, {warnings} warnings, {missing} not in these files"
+    )
+}

@@ -1,0 +1,136 @@
+//! `serin demo`: the gateway with a shop behind it and a canary between its versions, in one process.
+//!
+//! Nothing is faked: the gateway is the one that `serin run` starts, it reads manifests from a directory, and the shop's
+//! endpoints are HTTP servers on loopback. Whoever edits the manifests sees the split follow.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, IsTerminal, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::{
+    app::{self, Gateway},
+    config::RunFlags,
+};
+
+mod manifests;
+mod shop;
+mod split;
+mod trickle;
+
+use self::{manifests::HOST, split::Display};
+
+/// How many ports after the first are tried.
+const PORTS: u16 = 100;
+
+/// The command line of `demo`.
+#[derive(Args, Debug)]
+pub(super) struct DemoFlags {
+    /// The port for HTTP; the next free one if it is taken.
+    #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 8080, value_name = "PORT")]
+    http_port: u16,
+
+    /// Prints the lines to try, and no live split.
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// What the process logs, on standard error.
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER")]
+    log_level: String,
+}
+
+/// Runs the demo until Ctrl-C.
+pub(super) fn run(flags: &DemoFlags) -> Result<()> {
+    let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
+    // The path that the file system knows, so that what is printed is what an editor shows.
+    let path = fs::canonicalize(directory.path())?;
+    let port = free_port(flags.http_port)?;
+    let run = run_flags(flags, &path, port)?;
+    app::block_on(&run, async {
+        let stable = [shop::serve("stable-1").await?, shop::serve("stable-2").await?];
+        let canary = [shop::serve("canary-1").await?];
+        manifests::write(&path, &stable, &canary)?;
+
+        let gateway = Gateway::start(&run).await?;
+        print_lines(&path, port, &gateway)?;
+        let trickle = tokio::spawn(trickle::send(port));
+        let display = (!flags.quiet)
+            .then(|| tokio::spawn(split::show(gateway.splits(), Display::new(io::stdout().is_terminal()))));
+        gateway.run().await?;
+        trickle.abort();
+        if let Some(display) = display {
+            display.abort();
+        }
+        Ok(())
+    })
+}
+
+/// The flags of `run` that the demo amounts to.
+fn run_flags(flags: &DemoFlags, manifests: &Path, port: u16) -> Result<RunFlags> {
+    let mut arguments: Vec<OsString> = vec![
+        "--manifests".into(),
+        manifests.into(),
+        "--http-port".into(),
+        port.to_string().into(),
+        "--healthz-port".into(),
+        "0".into(),
+        "--access-log".into(),
+        "off".into(),
+        "--log-level".into(),
+        (&flags.log_level).into(),
+        "--shutdown-timeout".into(),
+        "2s".into(),
+    ];
+    for address in loopback() {
+        arguments.extend(["--bind-address".into(), address.to_string().into()]);
+    }
+    RunFlags::from_arguments(arguments).context("the demo's own flags")
+}
+
+/// The loopback addresses of this machine.
+fn loopback() -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        addresses.push(Ipv6Addr::LOCALHOST.into());
+    }
+    addresses
+}
+
+/// The first port, from `first` on, that nobody listens on.
+fn free_port(first: u16) -> Result<u16> {
+    let last = first.saturating_add(PORTS);
+    let free = |port: &u16| loopback().iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
+    match (first..=last).find(free) {
+        Some(port) => Ok(port),
+        None => bail!("all ports from {first} to {last} are taken; name another with --http-port"),
+    }
+}
+
+/// Prints what there is to try.
+fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
+    let url = format!("http://{HOST}:{port}");
+    let admin = gateway.admin_address();
+    let mut out = io::stdout().lock();
+    writeln!(out, "Serin serves a shop at {url}; Ctrl-C ends it. Try:\n")?;
+    for (arguments, claim) in [
+        (format!("{url}/"), "canary 10 %"),
+        (format!("{url}/ -H 'X-Canary: always'"), "canary"),
+        (format!("{url}/ -H 'X-Canary: never'"), "stable"),
+        (format!("{url}/ --cookie canary=always"), "canary"),
+        (format!("'{url}/?preview=always'"), "canary: another one, by the query"),
+        (format!("{url}/cart --cookie user=7"), "half of the users, each always on one side"),
+        (format!("http://{admin}/debug/table"), "the table that decides it"),
+        (format!("http://{admin}/metrics"), "what was measured"),
+    ] {
+        writeln!(out, "  curl -s {arguments:<62} # {claim}")?;
+    }
+    writeln!(out, "\nThe manifests are in {}", path.display())?;
+    writeln!(out, "Change canary-weight in {} and see the split follow.\n", path.join("canary.yaml").display())?;
+    out.flush()
+}

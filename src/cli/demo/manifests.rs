@@ -1,0 +1,179 @@
+//! The manifests of the demo: a shop, its endpoints, and canaries of it.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context, Result};
+
+use super::shop::ShopEndpoint;
+
+/// The host of the shop. Names below `localhost` lead to this machine, so that browsers reach it too.
+pub(super) const HOST: &str = "shop.localhost";
+
+/// The stable version, and a canary that a tenth of the requests go to.
+const SHOP: &str = "\
+# The shop: every request that no canary takes.
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: shop
+  namespace: demo
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.localhost
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: stable
+                port:
+                  number: 80
+          - path: /cart
+            pathType: Prefix
+            backend:
+              service:
+                name: stable
+                port:
+                  number: 80
+";
+
+/// A canary by rule and by weight on `/`.
+const CANARY: &str = "\
+# A canary of the shop. Change canary-weight and save: the split changes at once.
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: shop-canary
+  namespace: demo
+  annotations:
+    nginx.ingress.kubernetes.io/canary: \"true\"
+    nginx.ingress.kubernetes.io/canary-weight: \"10\"
+    nginx.ingress.kubernetes.io/canary-by-header: X-Canary
+    nginx.ingress.kubernetes.io/canary-by-cookie: canary
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.localhost
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: canary
+                port:
+                  number: 80
+";
+
+/// A second canary of the same route, by query.
+const CANARY_BY_QUERY: &str = "\
+# A second canary of the same route: whoever asks for it in the query.
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: shop-canary-by-query
+  namespace: demo
+  annotations:
+    nginx.ingress.kubernetes.io/canary: \"true\"
+    nginx.ingress.kubernetes.io/canary-by-query: preview
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.localhost
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend:
+              service:
+                name: canary
+                port:
+                  number: 80
+";
+
+/// A canary on `/cart` that keeps each user on a side.
+const CANARY_OF_CART: &str = "\
+# A canary of /cart alone: half of the users, each always on the same side (by the cookie `user`).
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: cart-canary
+  namespace: demo
+  annotations:
+    nginx.ingress.kubernetes.io/canary: \"true\"
+    nginx.ingress.kubernetes.io/canary-weight: \"50\"
+    serin.dev/canary-sticky: \"cookie:user\"
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.localhost
+      http:
+        paths:
+          - path: /cart
+            pathType: Prefix
+            backend:
+              service:
+                name: canary
+                port:
+                  number: 80
+";
+
+/// Writes all manifests to `directory`.
+pub(super) fn write(directory: &Path, stable: &[ShopEndpoint], canary: &[ShopEndpoint]) -> Result<()> {
+    let services = format!("{}---\n{}", service("stable", stable), service("canary", canary));
+    for (name, text) in [
+        ("shop.yaml", SHOP),
+        ("canary.yaml", CANARY),
+        ("canary-by-query.yaml", CANARY_BY_QUERY),
+        ("cart-canary.yaml", CANARY_OF_CART),
+        ("services.yaml", services.as_str()),
+    ] {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// A Service and a slice for each of its endpoints, which have ports of their own here.
+fn service(name: &str, endpoints: &[ShopEndpoint]) -> String {
+    let mut text = format!(
+        "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  namespace: demo
+spec:
+  ports:
+    - name: http
+      port: 80
+"
+    );
+    for endpoint in endpoints {
+        let _ = write!(
+            text,
+            "\
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: {}
+  namespace: demo
+  labels:
+    kubernetes.io/service-name: {name}
+addressType: IPv4
+endpoints:
+  - addresses: [\"{}\"]
+ports:
+  - name: http
+    port: {}
+",
+            endpoint.name,
+            endpoint.address.ip(),
+            endpoint.address.port(),
+        );
+    }
+    text
+}

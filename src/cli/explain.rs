@@ -1,0 +1,210 @@
+//! `serin explain`: what would become of a request, and why.
+//!
+//! The decision is the proxy's own (`route::decide`), on the table that the proxy would have; only the endpoints are
+//! those that the objects name, since nothing is asked over a network.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    net::IpAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::{check::Output, manifests};
+use crate::{
+    config::ObjectFlags,
+    draw::Random,
+    key::{ClusterKey, RouteId},
+    route::{self, Plan, Scheme, Step, Table},
+    translate,
+};
+
+mod report;
+
+use self::report::Report;
+
+/// The command line of `explain`.
+#[derive(Args, Debug)]
+pub(super) struct ExplainFlags {
+    /// A directory of manifests, or one file; `-` for standard input.
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    path: PathBuf,
+
+    /// The method of the request.
+    #[arg(value_name = "METHOD")]
+    method: String,
+
+    /// The URL of the request: `http://shop.example/cart?item=1`.
+    #[arg(value_name = "URL")]
+    url: String,
+
+    /// A header of the request. May be repeated.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+
+    /// A cookie of the request. May be repeated.
+    #[arg(short = 'b', long = "cookie", value_name = "NAME=VALUE")]
+    cookies: Vec<String>,
+
+    /// The client's address.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    client: IpAddr,
+
+    #[command(flatten)]
+    objects: ObjectFlags,
+
+    /// How to print the explanation.
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// A request that is thought of.
+#[derive(Debug)]
+struct Imagined {
+    method: String,
+    scheme: Scheme,
+    port: u16,
+    authority: String,
+    target: String,
+    fields: Vec<(String, String)>,
+    client: IpAddr,
+}
+
+/// Keeps the steps of a decision.
+#[derive(Default)]
+struct Steps(Vec<Step>);
+
+/// Explains a request.
+pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
+    let request = Imagined::parse(flags)?;
+    let manifests = manifests::load(&flags.path, &flags.objects)?;
+    let translation = translate::translate(&manifests.snapshot, &manifests.options);
+    let table = translation.table();
+    let up =
+        |cluster: &ClusterKey| translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty());
+
+    let mut steps = Steps::default();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let plan = decide(&table, &request, now, up, &mut steps);
+    let report = Report::new(&request, &plan, steps.0, &translation);
+
+    let mut out = io::stdout().lock();
+    match flags.output {
+        Output::Text => report.print(&mut out)?,
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut out, &report)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn decide<'t>(
+    table: &'t Table<ClusterKey, RouteId>,
+    request: &Imagined,
+    now: u64,
+    up: impl Fn(&ClusterKey) -> bool,
+    steps: &mut Steps,
+) -> Plan<'t, ClusterKey, RouteId> {
+    route::decide(table, request, &mut Random::new(), now, up, steps)
+}
+
+// === impl Imagined ===
+
+impl Imagined {
+    fn parse(flags: &ExplainFlags) -> Result<Self> {
+        let (scheme, rest) = match flags.url.split_once("://") {
+            Some(("http", rest)) => (Scheme::Http, rest),
+            Some(("https", rest)) => (Scheme::Https, rest),
+            Some((other, _)) => bail!("`{other}` is no scheme of ours; write http:// or https://"),
+            None => (Scheme::Http, flags.url.as_str()),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        if authority.is_empty() {
+            bail!("the URL has no host: {:?}", flags.url);
+        }
+        let target = target.split('#').next().unwrap_or_default();
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        if let Some(bad) = target.chars().chain(authority.chars()).find(|c| c.is_control() || *c == ' ') {
+            bail!("the URL contains {bad:?}; write it as %{:02X}", u32::from(bad));
+        }
+        let written_port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+
+        let mut authority = authority.to_owned();
+        let mut fields = Vec::new();
+        for header in &flags.headers {
+            let (name, value) = header.split_once(':').with_context(|| format!("no colon in the header {header:?}"))?;
+            if name.eq_ignore_ascii_case("host") {
+                value.trim().clone_into(&mut authority);
+            } else {
+                fields.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+        }
+        if !flags.cookies.is_empty() {
+            fields.push(("Cookie".to_owned(), flags.cookies.join("; ")));
+        }
+        let port = written_port.unwrap_or(match scheme {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        });
+        Ok(Self { method: flags.method.clone(), scheme, port, authority, target, fields, client: flags.client })
+    }
+}
+
+impl route::Request for Imagined {
+    fn method(&self) -> &[u8] {
+        self.method.as_bytes()
+    }
+
+    fn authority(&self) -> &[u8] {
+        self.authority.as_bytes()
+    }
+
+    fn target(&self) -> &[u8] {
+        self.target.as_bytes()
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+    }
+
+    fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn request_id(&self) -> &[u8] {
+        b"00000000000000000000000000000000"
+    }
+}
+
+impl fmt::Display for Imagined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let Self { method, authority, target, client, .. } = self;
+        write!(f, "{method} {scheme}://{authority}{target} from {client}")
+    }
+}
+
+// === impl Steps ===
+
+impl route::Trace for Steps {
+    fn note(&mut self, step: impl FnOnce() -> Step) {
+        self.0.push(step());
+    }
+}

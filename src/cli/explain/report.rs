@@ -1,0 +1,252 @@
+//! What `explain` found, as text and as JSON.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Imagined;
+use crate::{
+    key::{ClusterKey, ObjectKey, RouteId},
+    problem::Problem,
+    route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Scheme, Step, Why},
+    translate::Translation,
+    upstream::{Endpoints, Origin},
+};
+
+/// An explanation.
+#[derive(Serialize)]
+pub(super) struct Report {
+    request: String,
+    /// How the decision was made.
+    steps: Vec<Step>,
+    /// What was decided.
+    outcome: Outcome,
+    /// What is wrong with the objects that took part.
+    problems: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+enum Outcome {
+    /// The gateway answers by itself.
+    Answered { status: u16, because: &'static str, location: Option<String>, route: Option<String> },
+    /// An endpoint answers.
+    Forwarded(Box<Forwarded>),
+}
+
+#[derive(Serialize)]
+struct Forwarded {
+    route: String,
+    /// `stable`, `canary` or `default backend`.
+    side: &'static str,
+    ingress: ObjectKey,
+    cluster: ClusterKey,
+    /// The name in logs, metrics and cookies.
+    upstream: String,
+    endpoints: Vec<String>,
+    balance: String,
+    /// Whether a session cookie chooses the endpoint, and whether the client has one.
+    session: Option<String>,
+    /// What the endpoint sees other than the client sent it.
+    request_changes: Vec<(String, String)>,
+    /// What the client sees other than the endpoint sent it.
+    answer_changes: Vec<(String, String)>,
+}
+
+// === impl Report ===
+
+impl Report {
+    pub(super) fn new(
+        request: &Imagined,
+        plan: &Plan<'_, ClusterKey, RouteId>,
+        steps: Vec<Step>,
+        translation: &Translation,
+    ) -> Self {
+        let mut objects: Vec<ObjectKey> = Vec::new();
+        let outcome = match plan {
+            Plan::Answer(answer) => {
+                objects.extend(answer.route.map(|route| route.id.ingress.clone()));
+                answered(answer)
+            }
+            Plan::Forward(forward) => {
+                objects.push(forward.route.id.ingress.clone());
+                objects.extend(forward.route.split.canaries.iter().map(|canary| canary.ingress.clone()));
+                objects.push(forward.side.backend.service_key());
+                Outcome::Forwarded(Box::new(forwarded(request, forward, translation)))
+            }
+        };
+        let problems = translation.problems.iter().filter(|problem| objects.contains(&problem.object)).cloned();
+        Self { request: request.to_string(), steps, outcome, problems: problems.collect() }
+    }
+
+    pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}\n", self.request)?;
+        for step in &self.steps {
+            print_step(step, out)?;
+        }
+        writeln!(out)?;
+        match &self.outcome {
+            Outcome::Answered { status, because, location, route } => {
+                writeln!(out, "answer     {status}: {because}")?;
+                if let Some(location) = location {
+                    writeln!(out, "           Location: {location}")?;
+                }
+                if let Some(route) = route {
+                    writeln!(out, "route      {route}")?;
+                }
+            }
+            Outcome::Forwarded(forwarded) => forwarded.print(out)?,
+        }
+        if !self.problems.is_empty() {
+            writeln!(out)?;
+        }
+        for problem in &self.problems {
+            writeln!(out, "{}    {} at {}: {}", problem.level, problem.object, problem.field, problem.fault)?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Forwarded ===
+
+impl Forwarded {
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { side, ingress, cluster, route, balance, .. } = self;
+        writeln!(out, "route      {route}")?;
+        writeln!(out, "sent to    the {side} side: {cluster}, of {ingress}")?;
+        let endpoints = if self.endpoints.is_empty() { "none".to_owned() } else { self.endpoints.join(", ") };
+        writeln!(out, "endpoints  {endpoints} ({balance})")?;
+        if let Some(session) = &self.session {
+            writeln!(out, "session    {session}")?;
+        }
+        for (title, changes) in [("request", &self.request_changes), ("answer", &self.answer_changes)] {
+            for (at, (name, value)) in changes.iter().enumerate() {
+                writeln!(out, "{:<10} {name}: {value}", if at == 0 { title } else { "" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
+    let (status, because, location) = match &answer.why {
+        Why::NoRoute => (404, "no route fits", None),
+        Why::NoEndpoints => (503, "the route has no backend with an endpoint", None),
+        Why::BadPath => (400, "the path cannot be read", None),
+        Why::NoHost => (400, "a redirect to https needs a host", None),
+        Why::Redirect { status, location } => {
+            (*status, "a redirect", Some(String::from_utf8_lossy(location).into_owned()))
+        }
+    };
+    Outcome::Answered { status, because, location, route: answer.route.map(|route| route.id.to_string()) }
+}
+
+fn forwarded(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>, translation: &Translation) -> Forwarded {
+    let route = forward.route;
+    let is = |side: &Option<_>| side.as_ref().is_some_and(|side| std::ptr::eq(side, forward.side));
+    let (side, ingress) = match forward.canary {
+        Some(canary) => ("canary", &canary.ingress),
+        None if is(&route.split.fallback) => ("default backend", &route.id.ingress),
+        None => ("stable", &route.id.ingress),
+    };
+    let endpoints = translation.clusters.get(&forward.side.backend).map(|output| &output.endpoints);
+    let endpoints = match endpoints.map(Endpoints::origin) {
+        Some(Origin::Addresses(specs)) => specs.iter().map(ToString::to_string).collect(),
+        Some(Origin::Name(name)) => vec![format!("what DNS answers for {name}")],
+        None => Vec::new(),
+    };
+    let by = forward.side.balance.hash_by.as_ref().map_or(String::new(), |key| format!(" of {}", key.source));
+    let balance = match forward.side.balance.algorithm {
+        Algorithm::RoundRobin => "in turn".to_owned(),
+        Algorithm::LeastConnections => "the one with the fewest requests".to_owned(),
+        Algorithm::Ewma => "the faster of two".to_owned(),
+        Algorithm::Hash => format!("by the hash{by}"),
+        Algorithm::HashSubset(size) => format!("in turn among {size}, by the hash{by}"),
+    };
+    let session = forward.affinity.as_ref().map(|plan| {
+        let name = &plan.affinity.cookie_name;
+        match plan.held {
+            Some(_) => format!("the cookie {name} leads to the endpoint of before"),
+            None => format!("a new one: the answer sets the cookie {name}"),
+        }
+    });
+    Forwarded {
+        route: route.id.to_string(),
+        side,
+        ingress: ingress.clone(),
+        cluster: forward.side.backend.clone(),
+        upstream: forward.side.name.to_string(),
+        endpoints,
+        balance,
+        session,
+        request_changes: request_changes(request, forward),
+        answer_changes: answer_changes(forward),
+    }
+}
+
+/// The head that the endpoint sees, where it is another than the client's.
+fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>) -> Vec<(String, String)> {
+    let mut changes = Vec::new();
+    if let Some(target) = &forward.target {
+        changes.push(("path".to_owned(), String::from_utf8_lossy(target).into_owned()));
+    }
+    if let Some(host) = &forward.host {
+        changes.push(("Host".to_owned(), String::from_utf8_lossy(host).into_owned()));
+    }
+    let scheme = match request.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let client = request.client.to_string();
+    for (name, value) in [
+        ("X-Request-ID", "the client's, or a new one"),
+        ("X-Real-IP", client.as_str()),
+        ("X-Forwarded-For", client.as_str()),
+        ("X-Forwarded-Host", request.authority.as_str()),
+        ("X-Forwarded-Port", request.port.to_string().as_str()),
+        ("X-Forwarded-Proto", scheme),
+        ("X-Forwarded-Scheme", scheme),
+        ("X-Scheme", scheme),
+    ] {
+        changes.push((name.to_owned(), value.to_owned()));
+    }
+    changes
+}
+
+fn answer_changes(forward: &Forward<'_, ClusterKey, RouteId>) -> Vec<(String, String)> {
+    let cookie = forward.set_cookie.as_ref();
+    cookie.map(|value| ("Set-Cookie".to_owned(), String::from_utf8_lossy(value).into_owned())).into_iter().collect()
+}
+
+fn print_step(step: &Step, out: &mut impl Write) -> io::Result<()> {
+    let mark = |chosen: bool| if chosen { '>' } else { ' ' };
+    match step {
+        Step::Host { host, fits, chosen } => {
+            let fits = match fits {
+                Some(HostMatch::Exact) => "fits exactly",
+                Some(HostMatch::Wildcard) => "fits by the wildcard",
+                Some(HostMatch::Any) => "fits any host",
+                None => "is not there",
+            };
+            let host = if host.is_empty() { "*" } else { host };
+            writeln!(out, "host     {} {host} {fits}", mark(*chosen))
+        }
+        Step::Path { route, fits, chosen } => {
+            let fits = match (fits, chosen) {
+                (None, _) => "does not fit".to_owned(),
+                (Some(PathMatch::Exact), true) => "fits exactly".to_owned(),
+                (Some(PathMatch::Exact), false) => "fits exactly, but another goes before it".to_owned(),
+                (Some(PathMatch::Prefix(_)), true) => "fits, and no longer prefix does".to_owned(),
+                (Some(PathMatch::Prefix(_)), false) => {
+                    "fits, but a longer prefix or an exact path goes before".to_owned()
+                }
+                (Some(PathMatch::Regex(_)), true) => "fits, the first to".to_owned(),
+                (Some(PathMatch::Regex(_)), false) => "fits, but comes later".to_owned(),
+            };
+            writeln!(out, "path     {} {route} {fits}", mark(*chosen))
+        }
+        Step::Asked { canary, rule, answer } => writeln!(out, "rule       {canary}: {rule}: {answer}"),
+        Step::Drawn { odds, lot, chosen } => writeln!(out, "lot        {odds}; {lot}: {chosen}"),
+        Step::Note(note) => writeln!(out, "note       {note}"),
+    }
+}

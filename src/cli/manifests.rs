@@ -1,0 +1,51 @@
+//! Reads the manifests that `check` and `explain` are asked about.
+
+use std::{
+    io::{self, Read},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    config::ObjectFlags,
+    problem::Problem,
+    source::files::{self, Places},
+    store::{Snapshot, Store},
+    translate::{self, Options},
+};
+
+/// The objects of some manifests.
+#[derive(Debug)]
+pub(super) struct Manifests {
+    pub(super) snapshot: Snapshot,
+    pub(super) options: Options,
+    /// Mistakes that kept a manifest from being read.
+    pub(super) unreadable: Vec<Problem>,
+    /// Where the objects are in the files.
+    pub(super) places: Places,
+    /// How many objects were read.
+    pub(super) objects: usize,
+    /// How many objects are of kinds that are not used.
+    pub(super) ignored: usize,
+}
+
+/// Reads a directory or a file; `-` is standard input.
+pub(super) fn load(path: &Path, flags: &ObjectFlags) -> Result<Manifests> {
+    let loaded = if path == Path::new("-") {
+        let mut text = Vec::new();
+        io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
+        files::parse("standard input", &text, &flags.endpoint)
+    } else {
+        files::read(&files::Config { path: path.to_owned(), endpoints: flags.endpoint.clone() })
+    };
+    let options = flags.options();
+    let mut store = Store::new(translate::index(&options));
+    let objects = loaded.objects.len();
+    for (object, age) in loaded.objects {
+        store.apply(object, age);
+    }
+    let ignored = loaded.ignored.values().sum();
+    let (unreadable, places) = (loaded.problems, loaded.places);
+    Ok(Manifests { snapshot: store.snapshot(), options, unreadable, places, objects, ignored })
+}
