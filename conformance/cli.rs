@@ -1,0 +1,220 @@
+//! The command line, run as a user runs it.
+
+use serde_json::Value;
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+use tempfile::TempDir;
+
+const SHOP: &str = "\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: shop
+  namespace: shop
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.example
+      http:
+        paths:
+          - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+          - {path: /cart, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: canary
+  namespace: shop
+  annotations:
+    nginx.ingress.kubernetes.io/canary: \"true\"
+    nginx.ingress.kubernetes.io/canary-by-header: X-Canary
+    nginx.ingress.kubernetes.io/canary-weight: \"30\"
+    serin.dev/canary-sticky: \"cookie:user\"
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.example
+      http:
+        paths:
+          - {path: /cart, pathType: Prefix, backend: {service: {name: next, port: {number: 80}}}}
+";
+
+const SERVICES: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: next, namespace: shop}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1]}]
+ports: [{name: http, port: 8080}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: next-1, namespace: shop, labels: {kubernetes.io/service-name: next}}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.2]}]
+ports: [{name: http, port: 8080}]
+";
+
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).expect("a file can be written");
+    }
+    directory
+}
+
+fn serin(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_serin")).args(arguments).output().expect("the program runs")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    assert_eq!(serin(&["--help"]).status.code(), Some(0));
+    let version = serin(&["--version"]);
+    assert_eq!(stdout(&version).trim(), format!("serin {}", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_command_line_that_cannot_be_understood_is_64() {
+    for arguments in [&["serve"][..], &["run", "--http-port", "none"], &["run", "--manifests", ".", "--endpoint", "x"]]
+    {
+        let output = serin(arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_gateway_that_cannot_start_is_1_and_says_why() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let manifests = directory(&[]);
+    let path = text(manifests.path());
+    let arguments = ["run", "--manifests", path, "--bind-address", "127.0.0.1", "--healthz-port", &port];
+    let output = serin(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{said}");
+}
+
+#[test]
+fn check_of_sound_manifests_finds_nothing() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let output = serin(&["check", text(manifests.path()), "--strict"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("0 errors, 0 warnings, 0 not in these files"), "{said}");
+}
+
+#[test]
+fn check_names_each_mistake_and_its_mend() {
+    let shop = SHOP.replace("canary-weight: \"30\"", "canary-weight: \"thirty\"").replace(
+        "nginx.ingress.kubernetes.io/canary-by-header: X-Canary",
+        "nginx.ingress.kubernetes.io/canary-by-headr: X-Canary",
+    );
+    let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", SERVICES), ("broken.yaml", "a: [")]);
+    let output = serin(&["check", text(manifests.path())]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("thirty"), "{said}");
+    assert!(said.contains("canary-by-header"), "it knows what was meant: {said}");
+    assert!(said.contains("broken.yaml"), "{said}");
+    assert!(said.contains("mend:"), "{said}");
+}
+
+#[test]
+fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
+    let manifests = directory(&[("shop.yaml", SHOP)]);
+    let path = text(manifests.path());
+    let output = serin(&["check", path]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("not in these files"), "{said}");
+    assert_eq!(serin(&["check", path, "--strict"]).status.code(), Some(1));
+}
+
+#[test]
+fn check_reads_standard_input_and_prints_json() {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_serin"))
+        .args(["check", "-", "--output", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stdin = check.stdin.take().expect("it is piped");
+    stdin.write_all(SHOP.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = check.wait_with_output().expect("it ends");
+    let report: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!(report["objects"], 2);
+    assert_eq!(report["errors"], 0);
+    assert!(report["missing"].as_u64().expect("a number") > 0);
+    assert_eq!(report["problems"][0]["level"], "missing");
+}
+
+#[test]
+fn explain_tells_the_route_the_rule_and_the_endpoints() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let output = serin(&["explain", "-f", path, "GET", "http://shop.example/cart?item=1", "-H", "X-Canary: always"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for expected in
+        ["shop.example/cart (Prefix)", "X-Canary", "canary side", "10.0.0.2:8080", "X-Forwarded-For: 127.0.0.1"]
+    {
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+}
+
+#[test]
+fn explain_tells_the_bucket_of_a_sticky_key() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |user: &str| {
+        let cookie = format!("user={user}");
+        let url = "http://shop.example/cart";
+        let output = serin(&["explain", "-f", path, "GET", url, "--cookie", &cookie, "--output", "json"]);
+        serde_json::from_str::<Value>(&stdout(&output)).expect("JSON")
+    };
+    let first = explain("7");
+    assert!(first["steps"].to_string().contains("bucket"), "{first:#}");
+    assert_eq!(first["outcome"], explain("7")["outcome"], "a sticky choice is no lot");
+    let sides: std::collections::BTreeSet<_> =
+        (0..60).map(|user| explain(&user.to_string())["outcome"]["side"].to_string()).collect();
+    assert_eq!(sides.len(), 2, "of 60 users at 30 %, some are on each side");
+}
+
+#[test]
+fn explain_tells_that_nothing_fits() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://other.example/"]);
+    assert!(stdout(&output).contains("404"), "{}", stdout(&output));
+}
+
+#[test]
+fn the_reference_of_annotations_is_printed() {
+    let reference = stdout(&serin(&["annotations"]));
+    assert!(reference.contains("canary-by-header-pattern"));
+}
