@@ -262,3 +262,33 @@ impl fmt::Display for Malformed {
         f.write_str(self.text())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_an_endpoint_says_more_in_the_log_than_to_the_client() {
+        let refusal = Refusal::BadUpstream(Malformed::Ambiguous);
+        assert_eq!(refusal.text(), "the service gave an invalid answer");
+        assert_eq!(
+            refusal.to_string(),
+            "the service gave an invalid answer: both Content-Length and Transfer-Encoding"
+        );
+        assert_eq!(Refusal::BadRequest(Malformed::Ambiguous).to_string(), Malformed::Ambiguous.text());
+    }
+
+    #[test]
+    fn a_connection_outlives_only_refusals_of_whole_requests() {
+        assert!(!Refusal::NotFound.closes() && !Refusal::NoEndpoints.closes() && !Refusal::UpstreamTimeout.closes());
+        for refusal in [
+            Refusal::BadRequest(Malformed::Chunk),
+            Refusal::BodyTooLarge,
+            Refusal::HeadersTooLarge,
+            Refusal::Panic,
+            Refusal::Draining,
+        ] {
+            assert!(refusal.closes(), "{refusal}");
+        }
+    }
+}

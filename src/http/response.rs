@@ -229,3 +229,6 @@ impl<'a> ResponseView<'a> {
         self.fields().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,8 @@ pub struct RequestEdits<'a> {
     pub request_id: &'a [u8],
     /// A new `traceparent`, which drops the client's trace context; the client's passes where there is none.
     pub traceparent: Option<&'a [u8]>,
-    /// Fields that replace those of their names, the gateway's own among them, but for framing and `Connection`.
+    /// Fields that replace those of their names, the gateway's own among them; an empty value removes them. `Host`,
+    /// framing and `Connection` cannot be set.
     pub set: &'a [(&'a [u8], &'a [u8])],
     /// Names of fields to leave out.
     pub remove: &'a [&'a [u8]],
@@ -120,7 +121,7 @@ pub fn write_request(view: RequestView<'_>, edits: &RequestEdits<'_>, out: &mut 
     run.flush(out);
 
     let host = edits.host.filter(|host| is_authority(host)).unwrap_or(view.authority());
-    changes.own(b"Host", host, out);
+    write_field(b"Host", host, out);
     match view.framing() {
         Framing::Length(length) => write_length(length, out),
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -144,7 +145,9 @@ pub fn write_request(view: RequestView<'_>, edits: &RequestEdits<'_>, out: &mut 
     if let Some(traceparent) = edits.traceparent {
         changes.own(b"traceparent", traceparent, out);
     }
-    changes.write_set(out);
+    for (name, value) in edits.set {
+        write_checked(name, value, out);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -205,8 +208,7 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
     if let Some(date) = edits.date.filter(|_| !view.head.has_date && view.status() >= 200) {
         changes.own(b"Date", date, out);
     }
-    changes.write_set(out);
-    for (name, value) in edits.add {
+    for (name, value) in edits.set.iter().chain(edits.add) {
         write_checked(name, value, out);
     }
     out.extend_from_slice(b"\r\n");
@@ -308,29 +310,12 @@ impl Changes<'_> {
         self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
     }
 
-    /// Appends a field of the gateway's own, unless the edits replace or remove it. `Host` stays also where it is empty.
+    /// Appends a field of the gateway's own, unless it is empty, or the edits replace or remove it.
     #[inline]
     fn own(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        if value.is_empty() && name != b"Host" || !self.set.is_empty() && self.sets(name) {
-            return;
-        }
-        if !self.remove.is_empty() && name != b"Host" && self.removes(name) {
-            return;
-        }
-        write_field(name, value, out);
-    }
-
-    /// Appends the fields that the edits set, but for those of the connection and the framing.
-    fn write_set(&self, out: &mut Vec<u8>) {
-        for (name, value) in self.set {
-            match Class::of(name) {
-                Class::ContentLength
-                | Class::TransferEncoding
-                | Class::Connection
-                | Class::Upgrade
-                | Class::HopByHop => {}
-                _ => write_checked(name, value, out),
-            }
+        let edited = !(self.set.is_empty() && self.remove.is_empty()) && (self.sets(name) || self.removes(name));
+        if !value.is_empty() && !edited {
+            write_field(name, value, out);
         }
     }
 }
@@ -392,9 +377,19 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a field that comes from elsewhere, unless it could not be read back.
+/// Appends a field that comes from elsewhere, unless it is empty, could not be read back, or would say something about
+/// the connection or the framing.
 fn write_checked(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    if !value.is_empty() && token::is_field_name(name) && token::is_field_value(value) {
+    let ours_alone = matches!(
+        Class::of(name),
+        Class::Host
+            | Class::ContentLength
+            | Class::TransferEncoding
+            | Class::Connection
+            | Class::Upgrade
+            | Class::HopByHop
+    );
+    if !value.is_empty() && !ours_alone && token::is_field_name(name) && token::is_field_value(value) {
         write_field(name, value, out);
     }
 }
@@ -459,3 +454,6 @@ fn reason(status: u16) -> &'static str {
         _ => "",
     }
 }
+
+#[cfg(test)]
+mod tests;
