@@ -67,13 +67,13 @@ pub(crate) enum Failure {
 }
 
 /// A try under way.
-pub(crate) struct Exchange<'a, D, U> {
+pub(crate) struct Exchange<'a, 'w, D, U> {
     pub(crate) down: &'a mut D,
     pub(crate) up: &'a mut U,
     pub(crate) timer: &'a Timer,
     pub(crate) patience: &'a Patience,
     pub(crate) replay: &'a mut Replay,
-    pub(crate) reply: &'a mut Reply,
+    pub(crate) reply: &'a mut Reply<'w>,
     progress: Progress,
 }
 
@@ -124,14 +124,14 @@ enum Wait {
 
 // === impl Exchange ===
 
-impl<'a, D: Downstream, U: Upstream> Exchange<'a, D, U> {
+impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     pub(crate) fn new(
         down: &'a mut D,
         up: &'a mut U,
         timer: &'a Timer,
         patience: &'a Patience,
         replay: &'a mut Replay,
-        reply: &'a mut Reply,
+        reply: &'a mut Reply<'w>,
     ) -> Self {
         Self { down, up, timer, patience, replay, reply, progress: Progress::default() }
     }

@@ -84,6 +84,7 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
     let mut tries = Tries::new(job.policy.retry, asked.idempotent, record.started);
     let mut replay = Replay::default();
     let mut reply = Reply {
+        drain: &worker.shared.drain,
         keep_alive: job.keep_alive,
         date: worker.date(),
         cookies: SmallVec::new(),
@@ -247,7 +248,7 @@ impl Job<'_> {
 
 impl Try {
     /// The same, once the endpoint's answer is over.
-    fn answered(self, reply: &Reply, began: Instant) -> Self {
+    fn answered(self, reply: &Reply<'_>, began: Instant) -> Self {
         let header_time = reply.headed.map(|headed| headed.duration_since(began));
         Self { status: reply.status, header_time, response_time: Some(began.elapsed()), ..self }
     }

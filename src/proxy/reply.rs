@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::seam::Downstream;
 use crate::{
     http::{Coding, Framing, ResponseEdits, ResponseView},
+    lifecycle::Drain,
     route::RetryOn,
 };
 
@@ -15,7 +16,9 @@ pub(crate) const DATE: usize = 29;
 
 /// What is done with the answer to a request.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct Reply<'w> {
+    /// Connections are not kept once it has begun.
+    pub(crate) drain: &'w Drain,
     /// Whether the gateway would keep the client's connection.
     pub(crate) keep_alive: bool,
     pub(crate) date: [u8; DATE],
@@ -31,7 +34,7 @@ pub(crate) struct Reply {
 
 // === impl Reply ===
 
-impl Reply {
+impl Reply<'_> {
     /// Whether an answer of this status is not for the client, because another endpoint is asked instead.
     pub(crate) fn holds_back(&mut self, status: u16) -> bool {
         self.headed = Some(Instant::now());
@@ -62,7 +65,7 @@ impl Reply {
         let add: SmallVec<[(&[u8], &[u8]); 2]> =
             self.cookies.iter().map(|cookie| (&b"Set-Cookie"[..], &cookie[..])).collect();
         let edits = ResponseEdits {
-            keep_alive: self.keep_alive && request_is_sent,
+            keep_alive: self.keep_alive && request_is_sent && !self.drain.is_draining(),
             // Chunks save the client's connection where the endpoint ends the body by closing its own.
             reframe: head.framing() == Framing::UntilClose && !head.switches(),
             date: Some(&self.date),

@@ -1,5 +1,13 @@
 //! The proxy as a client and an endpoint see it.
 
-#[expect(dead_code, reason = "not every part of it is used yet")]
 mod harness;
+
+mod affinity;
+mod bodies;
+mod hostile;
+mod life;
+mod limits;
 mod plain;
+mod retries;
+mod timeouts;
+mod tunnels;

@@ -173,9 +173,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         self.served += 1;
         let table = worker.table();
         let mut record = Record::new(started);
-        let keep_alive = self.served < worker.config.keep_alive_requests
-            && !worker.config.keep_alive.is_zero()
-            && !worker.shared.drain.is_draining();
+        let keep_alive = self.served < worker.config.keep_alive_requests && !worker.config.keep_alive.is_zero();
 
         let begun = {
             let storage = worker.request.borrow();

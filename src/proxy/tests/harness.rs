@@ -193,6 +193,7 @@ pub(super) struct Endpoint {
     /// The requests that were read with [`Line::read`].
     pub(super) seen: Arc<Mutex<Vec<Message>>>,
     accepted: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
 }
 
 impl Endpoint {
@@ -202,16 +203,22 @@ impl Endpoint {
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let ended = Arc::new(AtomicUsize::new(0));
         let (counter, log, script) = (Arc::clone(&accepted), Arc::clone(&seen), Arc::new(script));
+        let ends = Arc::clone(&ended);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let number = counter.fetch_add(1, SeqCst);
                 let (script, log) = (Arc::clone(&script), Arc::clone(&log));
                 let line = Line { log: Some(log), ..Line::new(stream.unwrap()) };
-                std::thread::spawn(move || script(number, line));
+                let ends = Arc::clone(&ends);
+                std::thread::spawn(move || {
+                    script(number, line);
+                    ends.fetch_add(1, SeqCst);
+                });
             }
         });
-        Self { address, seen, accepted }
+        Self { address, seen, accepted, ended }
     }
 
     /// Reads each request and answers it with `answer`, for as long as the connection lives.
@@ -231,6 +238,11 @@ impl Endpoint {
     /// How many connections were made to it.
     pub(super) fn accepted(&self) -> usize {
         self.accepted.load(SeqCst)
+    }
+
+    /// How many connections it has ended.
+    pub(super) fn ended(&self) -> usize {
+        self.ended.load(SeqCst)
     }
 
     pub(super) fn seen(&self) -> Vec<Message> {
@@ -339,6 +351,13 @@ impl Line {
         }
     }
 
+    /// Reports something of an endpoint's, to be found among what it has seen.
+    pub(super) fn seen_text(&self, text: String) {
+        if let Some(log) = &self.log {
+            log.lock().unwrap().push(Message { head: text, ..Message::default() });
+        }
+    }
+
     fn line(&mut self) -> String {
         loop {
             if let Some(end) = memchr::memmem::find(&self.read, b"\r\n") {
@@ -356,6 +375,14 @@ impl Line {
             }
         }
         self.read.drain(..count).collect()
+    }
+
+    /// What comes next; nothing where the connection has ended.
+    pub(super) fn some(&mut self) -> Vec<u8> {
+        if self.read.is_empty() {
+            self.fill();
+        }
+        std::mem::take(&mut self.read)
     }
 
     /// All that comes until the connection ends.
@@ -411,6 +438,12 @@ impl Message {
     pub(super) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
+}
+
+/// Does nothing for a while, as a slow peer does.
+#[expect(clippy::disallowed_methods, reason = "a test's own thread may wait")]
+pub(super) fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Waits until something is so.

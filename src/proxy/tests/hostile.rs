@@ -1,0 +1,151 @@
+//! Clients and endpoints that mean no good, or do not know better.
+
+use super::harness::*;
+use crate::proxy::log::Format;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+
+#[test]
+fn requests_that_could_be_read_in_two_ways_are_refused_and_the_connection_is_closed() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::to(&[&endpoint]);
+    for request in [
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: +4\r\n\r\nbody",
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: shop.example\r\nHost: shop.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: shop.example\r\nX: a\r\n b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: shop.example\nX: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: shop.example\r\nX: a\rb\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: shop.example\r\nX: a\0b\r\n\r\n",
+        "GET http://other.example/ HTTP/1.1\r\nHost: shop.example\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "G\u{1}T / HTTP/1.1\r\nHost: shop.example\r\n\r\n",
+    ] {
+        let mut line = gateway.connect();
+        // What follows must not be taken for another request.
+        line.send(format!("{request}{GET}"));
+        let answer = line.answer(true);
+        assert_eq!((answer.status(), answer.field("connection")), (400, Some("close")), "{request:?}");
+        assert!(line.is_closed(), "{request:?}");
+    }
+    assert_eq!(endpoint.accepted(), 0);
+}
+
+#[test]
+fn chunks_that_are_none_are_refused() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read_head();
+        line.rest();
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    for body in
+        ["x\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloX", "-5\r\n", "ffffffffffffffff\r\n", "0\r\nX : y\r\n\r\n"]
+    {
+        let mut line = gateway.connect();
+        line.send(format!("POST / HTTP/1.1\r\nHost: shop.example\r\nTransfer-Encoding: chunked\r\n\r\n{body}{GET}"));
+        assert_eq!(line.answer(true).status(), 400, "{body:?}");
+        assert!(line.is_closed(), "{body:?}");
+    }
+}
+
+#[test]
+fn answers_that_are_none_are_refused() {
+    for answer in [
+        "SSH-2.0-OpenSSH_9.9\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: split=1\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    ] {
+        let endpoint = Endpoint::answering(answer);
+        let gateway = Gateway::to(&[&endpoint]);
+        let refused = gateway.ask(GET);
+        assert_eq!(refused.status(), 502, "{answer:?}");
+        assert_eq!(refused.field("set-cookie"), None);
+    }
+}
+
+#[test]
+fn an_endless_head_of_an_endpoint_is_refused() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        line.send("HTTP/1.1 200 OK\r\n");
+        for _ in 0..100_000 {
+            line.send("X-Endless: and so on\r\n");
+        }
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    assert_eq!(gateway.ask(GET).status(), 502);
+}
+
+#[test]
+fn an_answer_that_is_shorter_than_it_says_is_seen_as_cut_off() {
+    for (answer, got) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "half"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "4\r\nhalf\r\n"),
+    ] {
+        let endpoint = Endpoint::run(move |_, mut line| {
+            line.read();
+            line.send(answer);
+        });
+        let gateway = Gateway::to(&[&endpoint]);
+        let mut line = gateway.connect();
+        line.send(GET);
+        line.read_head().unwrap();
+        assert_eq!(line.rest(), got.as_bytes(), "without an end that could be believed");
+    }
+}
+
+#[test]
+fn what_an_endpoint_says_after_its_answer_reaches_nobody() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        while line.read().is_some() {
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+        }
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut line = gateway.connect();
+    for n in 1..4 {
+        assert_eq!(line.ask(GET).text(), "ok");
+        assert_eq!(endpoint.accepted(), n, "such a connection is not used again");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_request_with_it() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        assert!(line.is_closed(), "the endpoint is not left to work for nobody");
+    });
+    let gateway = Gateway::with(Setup { format: Format::Json, ..Setup::default() }, &[&endpoint]);
+    let mut line = gateway.connect();
+    line.send(GET);
+    wait_until("the endpoint has the request", || endpoint.seen().len() == 1);
+    drop(line);
+    wait_until("it is dropped", || endpoint.ended() == 1);
+    let log = gateway.finish();
+    assert!(log.contains("\"status\":499"), "{log}");
+}
+
+#[test]
+fn an_endpoint_that_resets_in_its_answer_resets_nothing_else() {
+    let endpoint = Endpoint::run(|number, mut line| {
+        line.read();
+        if number == 0 {
+            line.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+            line.reset();
+        } else {
+            line.send(OK);
+        }
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut line = gateway.connect();
+    line.send(GET);
+    line.rest();
+    wait_until("other connections are served", || gateway.ask(GET).status() == 200);
+}

@@ -1,0 +1,181 @@
+//! Failures of endpoints, and the tries that follow them.
+
+use std::time::Duration;
+
+use super::harness::*;
+use crate::{
+    proxy::Tcp,
+    route::{Policy, Retry, RetryOn},
+};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 4\r\n\r\nbody";
+
+/// An endpoint that reads each request and then closes.
+fn closing() -> Endpoint {
+    Endpoint::run(|_, mut line| {
+        line.read();
+    })
+}
+
+fn on(on: RetryOn) -> Policy {
+    Policy { retry: Retry { on, ..Retry::default() }, ..Policy::default() }
+}
+
+/// Asks so often that each of two endpoints is the first for some requests.
+fn statuses(gateway: &Gateway, request: &str) -> Vec<u16> {
+    (0..6).map(|_| gateway.ask(request).status()).collect()
+}
+
+#[test]
+fn a_refused_connection_leads_to_the_next_endpoint_also_for_what_must_not_be_repeated() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::start(Setup::default(), &[nobody(), endpoint.address], &Tcp);
+    for _ in 0..4 {
+        assert_eq!(gateway.ask(POST).status(), 200);
+    }
+    assert!(endpoint.seen().iter().all(|seen| seen.body == b"body"));
+}
+
+#[test]
+fn an_endpoint_that_refuses_is_passed_over_for_a_while() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::start(Setup::default(), &[nobody(), endpoint.address], &Tcp);
+    for _ in 0..10 {
+        assert_eq!(gateway.ask(GET).status(), 200);
+    }
+    assert_eq!(gateway.metric("serin_retries_total"), 1);
+    assert_eq!(gateway.metric("serin_ejections_total"), 1);
+}
+
+#[test]
+fn a_broken_connection_leads_to_the_next_endpoint_where_repeating_is_harmless() {
+    let (bad, good) = (closing(), Endpoint::ok());
+    let gateway = Gateway::to(&[&bad, &good]);
+    assert_eq!(statuses(&gateway, GET), [200; 6]);
+    assert!(!bad.seen().is_empty());
+}
+
+#[test]
+fn what_must_not_be_repeated_is_not() {
+    let (bad, worse) = (closing(), closing());
+    let gateway = Gateway::to(&[&bad, &worse]);
+    let answer = gateway.ask(POST);
+    assert_eq!(answer.status(), 502);
+    assert_eq!(bad.seen().len() + worse.seen().len(), 1);
+}
+
+#[test]
+fn what_must_not_be_repeated_is_where_the_policy_says_so_with_its_body() {
+    let (bad, good) = (closing(), Endpoint::ok());
+    let policy = on(RetryOn { error: true, non_idempotent: true, ..RetryOn::default() });
+    let gateway = Gateway::with_policy(policy, &[&bad, &good]);
+    assert_eq!(statuses(&gateway, POST), [200; 6]);
+    assert!(!bad.seen().is_empty());
+    assert!(good.seen().iter().all(|seen| seen.body == b"body"), "{:?}", good.seen());
+}
+
+#[test]
+fn a_large_body_is_not_kept_for_another_try() {
+    let bad = Endpoint::run(|_, mut line| {
+        line.read_head();
+        line.take(200_000);
+    });
+    let good = Endpoint::ok();
+    let policy = Policy { body_limit: None, ..on(RetryOn { error: true, ..RetryOn::default() }) };
+    let gateway = Gateway::with_policy(policy, &[&bad, &good]);
+    let body = "x".repeat(200_000);
+    let put = format!("PUT / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let statuses = statuses(&gateway, &put);
+    assert!(statuses.contains(&502), "{statuses:?}");
+    let small = "PUT / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 4\r\n\r\nbody";
+    assert_eq!(gateway.ask(small).status(), 200);
+}
+
+#[test]
+fn nothing_is_tried_again_where_the_policy_is_off() {
+    let (bad, good) = (closing(), Endpoint::ok());
+    let gateway = Gateway::with_policy(on(RetryOn::default()), &[&bad, &good]);
+    assert!(statuses(&gateway, GET).contains(&502));
+}
+
+#[test]
+fn an_invalid_answer_is_refused_or_tried_elsewhere_as_the_policy_says() {
+    let (bad, good) = (Endpoint::answering("what?\r\n\r\n"), Endpoint::ok());
+    let gateway = Gateway::to(&[&bad, &good]);
+    assert!(statuses(&gateway, GET).contains(&502));
+    let policy = on(RetryOn { invalid_header: true, ..RetryOn::default() });
+    let gateway = Gateway::with_policy(policy, &[&bad, &good]);
+    assert_eq!(statuses(&gateway, GET), [200; 6]);
+}
+
+#[test]
+fn a_status_is_held_back_while_another_endpoint_is_left() {
+    let bad = Endpoint::answering("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+    let good = Endpoint::ok();
+    let policy = on(RetryOn { http_503: true, ..RetryOn::default() });
+    let gateway = Gateway::with_policy(policy.clone(), &[&bad, &good]);
+    assert_eq!(statuses(&gateway, GET), [200; 6]);
+    assert!(!bad.seen().is_empty());
+    assert!(statuses(&gateway, POST).contains(&503), "it may have been done");
+
+    let worse = Endpoint::answering("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+    let gateway = Gateway::with_policy(policy, &[&bad, &worse]);
+    let answer = gateway.ask(GET);
+    assert_eq!((answer.status(), answer.text()), (503, "busy"), "the last answer is the client's");
+    assert_eq!(worse.seen().len(), 1);
+}
+
+#[test]
+fn the_number_of_tries_is_limited() {
+    let nobodies = [nobody(), nobody(), nobody(), nobody()];
+    let policy = Policy { retry: Retry { tries: 2, ..Retry::default() }, ..Policy::default() };
+    let gateway = Gateway::start(Setup { policy, ..Setup::default() }, &nobodies, &Tcp);
+    assert_eq!(gateway.ask(GET).status(), 502);
+    wait_until("it is counted", || gateway.metric("serin_retries_total") == 1);
+}
+
+#[test]
+fn an_endpoint_that_is_too_slow_is_left_for_another() {
+    let slow = Endpoint::run(|_, mut line| {
+        line.read();
+        line.rest();
+    });
+    let good = Endpoint::ok();
+    let mut policy = on(RetryOn { timeout: true, ..RetryOn::default() });
+    policy.timeouts.read = Duration::from_millis(200);
+    let gateway = Gateway::with_policy(policy, &[&slow, &good]);
+    assert_eq!(statuses(&gateway, GET), [200; 6]);
+    assert!(slow.accepted() > 0);
+}
+
+#[test]
+fn a_kept_connection_that_the_endpoint_closed_is_replaced() {
+    // It answers once on each connection, says nothing of closing, and closes when the next request comes.
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        line.send(OK);
+        line.read();
+    });
+    let gateway = Gateway::with_policy(on(RetryOn::default()), &[&endpoint]);
+    let mut line = gateway.connect();
+    for _ in 0..4 {
+        assert_eq!(line.ask(GET).status(), 200);
+    }
+    assert_eq!(gateway.metric("serin_ejections_total"), 0, "that is no failure of the endpoint");
+    assert_eq!(line.ask(POST).status(), 502, "it may have been done");
+}
+
+#[test]
+fn a_connection_that_was_closed_while_kept_is_not_used() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        line.send(OK);
+    });
+    let gateway = Gateway::with_policy(on(RetryOn::default()), &[&endpoint]);
+    let mut line = gateway.connect();
+    for n in 1..5 {
+        assert_eq!(line.ask(POST).status(), 200);
+        wait_until("the endpoint has closed", || endpoint.ended() == n);
+    }
+}
