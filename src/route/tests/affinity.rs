@@ -132,6 +132,25 @@ fn a_session_with_a_stable_side_that_is_down_goes_to_the_canary_issue_9635() {
     assert_eq!(always_but(&table, &held, &["stable"]), "canary");
 }
 
+#[test]
+fn a_session_with_a_stable_side_that_is_down_leaves_it_to_the_rules_issue_9635() {
+    let table = table([with_affinity([canary_of(0, true)])]);
+    let held = ask().with("Cookie", session_with("stable"));
+    assert_eq!(always_but(&table, &held.clone().with("X-Canary", "always"), &["stable"]), "canary");
+    assert_eq!(always_but(&table, &held, &["stable"]), "NoEndpoints");
+}
+
+#[test]
+fn a_session_with_the_fallback_is_one_with_the_stable_side() {
+    let mut route = with_affinity([canary_of(100, true)]);
+    route.split.fallback = Some(side("fallback"));
+    let table = table([route]);
+    let held = ask().with("Cookie", session_with("fallback"));
+    assert_eq!(always_but(&table, &held, &["stable"]), "fallback");
+    assert_eq!(always(&table, &held), "stable");
+    assert_eq!(session(&table, &held), Some((Some(0xaa), "stable")));
+}
+
 fn rendered(affinity: &Affinity, scheme: Scheme, user_agent: Option<&str>) -> String {
     let plan = AffinityPlan { affinity, held: None, tag: 0xbeef, path: "/info" };
     let mut out = Vec::new();
