@@ -20,7 +20,8 @@ use crate::{
     upstream::{EndpointId, Endpoints, Positions, Wanted},
 };
 
-/// A DNS server, which answers what it was told to; what it was not told of does not exist.
+/// A DNS server, which answers what it was told to; what it was not told of does not exist. Addresses may be kept for a
+/// minute, aliases not at all.
 struct Server {
     address: SocketAddr,
     zone: Arc<Mutex<Zone>>,
@@ -105,7 +106,7 @@ impl Zone {
         while let Some(Answer::Alias(target)) = self.answers.get(&text) {
             let target_name = Name::from_ascii(target).unwrap();
             let alias = RData::CNAME(hickory_proto::rr::rdata::CNAME(target_name.clone()));
-            message.add_answer(Record::from_rdata(owner, 60, alias));
+            message.add_answer(Record::from_rdata(owner, 0, alias));
             (owner, text) = (target_name, (*target).to_owned());
         }
         match self.answers.get(&text) {
@@ -191,6 +192,17 @@ async fn aliases_are_followed() {
     let cluster = named(&resolver, "db.example.");
     resolver.answered().await;
     assert_eq!(addresses(&cluster), ["192.0.2.1:5432"]);
+}
+
+#[tokio::test]
+async fn the_time_to_live_of_an_alias_counts_too() {
+    let server = Server::start().await;
+    server.answer("db.example.", Answer::Alias("a.example."));
+    server.set("a.example.", &["192.0.2.1"]);
+    let resolver = server.resolver_with(|settings| settings.max_ttl = Duration::from_secs(60));
+    let _cluster = named(&resolver, "db.example.");
+    // The address may be kept for a minute, the alias not at all.
+    until(|| server.asked().len() >= 3).await;
 }
 
 #[tokio::test]
