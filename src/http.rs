@@ -31,6 +31,7 @@ pub mod query;
 pub mod request;
 pub mod response;
 
+mod answer;
 mod field;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -39,14 +40,12 @@ mod token;
 mod write;
 
 pub use self::{
+    answer::{Answer, write_answer, write_refusal},
     body::{BadBody, Body, Coding, Framing, Step},
     field::{Class, Limits},
     refusal::{Accepts, Malformed, Refusal},
     request::{Asked, Request, RequestView, Version},
     response::{Response, ResponseView},
     token::{is_field_name, is_field_value},
-    write::{
-        Answer, Delivery, Forwarded, RequestEdits, ResponseEdits, write_answer, write_refusal, write_request,
-        write_response,
-    },
+    write::{Delivery, Forwarded, RequestEdits, ResponseEdits, write_request, write_response},
 };

@@ -1,5 +1,9 @@
 //! The host of an authority: without its port, its trailing dot and its capitals.
 
+use std::net::Ipv6Addr;
+
+use super::token::{self, HOST};
+
 /// The host of an authority, without port and trailing dot: `[::1]` for `[::1]:80`, `a.example` for `a.example.:80`.
 #[must_use]
 pub fn name(authority: &[u8]) -> &[u8] {
@@ -18,7 +22,35 @@ pub fn port(authority: &[u8]) -> Option<u16> {
         _ => memchr::memchr(b':', authority)?,
     };
     let port = authority.get(start..)?.strip_prefix(b":")?;
-    super::token::decimal(port).and_then(|port| u16::try_from(port).ok())
+    token::decimal(port).and_then(|port| u16::try_from(port).ok())
+}
+
+/// Whether `authority` is a host name or address and an optional port, and nothing else.
+#[must_use]
+pub fn is_authority(authority: &[u8]) -> bool {
+    let host = match authority {
+        [b'[', rest @ ..] => {
+            let Some(end) = memchr::memchr(b']', rest) else { return false };
+            let address = &rest[..end];
+            let valid = std::str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+            if !valid {
+                return false;
+            }
+            end + 2
+        }
+        _ => {
+            let end = token::end_of(HOST, authority, 0);
+            if end == 0 || end > 255 {
+                return false;
+            }
+            end
+        }
+    };
+    match &authority[host..] {
+        [] => true,
+        [b':', port @ ..] => port.len() <= 5 && token::decimal(port).is_some_and(|port| port <= 65535),
+        _ => false,
+    }
 }
 
 /// A host in lower case: itself where it is, and otherwise a copy in `scratch`. One of more than 255 bytes, which no

@@ -16,9 +16,12 @@ use super::{
     Limits, Malformed, Refusal,
     body::Framing,
     field::{self, Class, Field, Line, Span, Stop},
+    host::is_authority,
     refusal::Accepts,
     token::{self, METHOD, TARGET, is_word},
 };
+
+mod view;
 
 /// A request head that was read: places in a buffer, and what they mean. Made once and used for many heads.
 #[derive(Clone, Debug, Default)]
@@ -313,107 +316,6 @@ impl Request {
     }
 }
 
-// === impl RequestView ===
-
-impl<'a> RequestView<'a> {
-    #[must_use]
-    pub fn method(self) -> &'a [u8] {
-        self.head.method.of(self.bytes)
-    }
-
-    /// Path and query as received, in origin form: an absolute form's scheme and host are cut off. `*` for `OPTIONS *`.
-    #[must_use]
-    pub fn target(self) -> &'a [u8] {
-        let target = self.head.target.of(self.bytes);
-        if target.is_empty() { b"/" } else { target }
-    }
-
-    /// The path as received.
-    #[must_use]
-    pub fn path(self) -> &'a [u8] {
-        let path = Span { start: self.head.target.start, end: self.head.query.start }.of(self.bytes);
-        if path.is_empty() { b"/" } else { path }
-    }
-
-    /// What follows the `?`, where there is one.
-    #[must_use]
-    pub fn query(self) -> Option<&'a [u8]> {
-        self.head.query.of(self.bytes).get(1..)
-    }
-
-    /// Host and port that the request is for, as received; empty where HTTP/1.0 names none.
-    #[must_use]
-    pub fn authority(self) -> &'a [u8] {
-        self.head.authority.of(self.bytes)
-    }
-
-    #[must_use]
-    pub fn version(self) -> Version {
-        self.head.asked.version
-    }
-
-    /// How the body is framed.
-    #[must_use]
-    pub fn framing(self) -> Framing {
-        self.head.framing
-    }
-
-    /// Whether the client waits for `100 Continue` before it sends the body.
-    #[must_use]
-    pub fn expects_continue(self) -> bool {
-        self.head.expects_continue
-    }
-
-    /// The protocols that the client offers to switch to. HTTP/2 is not among them: the offer of it is ignored.
-    #[must_use]
-    pub fn upgrade(self) -> Option<&'a [u8]> {
-        self.head.upgrade.map(|protocol| protocol.of(self.bytes))
-    }
-
-    /// What has to be known of the request when its head is gone.
-    #[must_use]
-    pub fn asked(self) -> Asked {
-        self.head.asked
-    }
-
-    /// The request line, for logs: method, target and version as received.
-    #[must_use]
-    pub fn request_line(self) -> &'a [u8] {
-        // The version follows the target after one space, and has eight bytes.
-        Span { start: self.head.method.start, end: self.head.query.end + 9 }.of(self.bytes)
-    }
-
-    /// Names and values of the fields, in their order. Values are trimmed.
-    pub fn fields(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.head.fields.iter().map(move |field| (field.name.of(self.bytes), field.value.of(self.bytes)))
-    }
-
-    /// The value of the first field of a class.
-    #[must_use]
-    pub fn first(self, class: Class) -> Option<&'a [u8]> {
-        let field = self.head.fields.iter().find(|field| field.class == class)?;
-        Some(field.value.of(self.bytes))
-    }
-
-    /// The value of the first field of a name, in any case.
-    #[must_use]
-    pub fn field(self, name: &[u8]) -> Option<&'a [u8]> {
-        self.fields().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-
-    /// The request id that the client sent, where it can be used: at most 128 visible characters.
-    #[must_use]
-    pub fn request_id(self) -> Option<&'a [u8]> {
-        self.first(Class::RequestId).filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic))
-    }
-
-    /// The trace context that the client sent, where it is valid.
-    #[must_use]
-    pub fn traceparent(self) -> Option<&'a [u8]> {
-        self.first(Class::Traceparent).filter(|value| is_traceparent(value))
-    }
-}
-
 /// Why a head is not read to its end.
 enum Fault {
     Stop(Stop),
@@ -457,33 +359,6 @@ fn read_version(bytes: &[u8], at: usize) -> Result<(Version, usize), Fault> {
     Ok((version, at + 8))
 }
 
-/// Whether `authority` is a host name or address and an optional port, and nothing else.
-pub(super) fn is_authority(authority: &[u8]) -> bool {
-    let host = match authority {
-        [b'[', rest @ ..] => {
-            let Some(end) = memchr::memchr(b']', rest) else { return false };
-            let address = &rest[..end];
-            let valid = std::str::from_utf8(address).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
-            if !valid {
-                return false;
-            }
-            end + 2
-        }
-        _ => {
-            let end = token::end_of(token::HOST, authority, 0);
-            if end == 0 || end > 255 {
-                return false;
-            }
-            end
-        }
-    };
-    match &authority[host..] {
-        [] => true,
-        [b':', port @ ..] => port.len() <= 5 && token::decimal(port).is_some_and(|port| port <= 65535),
-        _ => false,
-    }
-}
-
 /// Whether `upgrade` is a list of protocols other than HTTP/2, which a gateway must not let a client talk unseen.
 fn is_protocol(upgrade: &[u8]) -> bool {
     let mut any = false;
@@ -496,16 +371,6 @@ fn is_protocol(upgrade: &[u8]) -> bool {
         any = true;
     }
     any
-}
-
-/// Whether `value` is a trace context of version 00 (W3C Trace Context, 3.2).
-fn is_traceparent(value: &[u8]) -> bool {
-    let [b'0', b'0', b'-', ids @ ..] = value else { return false };
-    let [trace @ .., b'-', _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, b'-', _, _] = ids else { return false };
-    let span = &ids[trace.len() + 1..trace.len() + 17];
-    let hex = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let set = |bytes: &[u8]| bytes.iter().any(|byte| *byte != b'0');
-    trace.len() == 32 && hex(trace) && set(trace) && hex(span) && set(span) && hex(&ids[trace.len() + 18..])
 }
 
 /// Whether `value` starts with `word`, which is in lower case, in any case.

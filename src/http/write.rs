@@ -8,11 +8,10 @@
 //! edits that could not be read back is left out.
 
 use super::{
-    Refusal,
     body::{Coding, Framing},
     field::{Class, Field, Span},
-    refusal::Accepts,
-    request::{Asked, RequestView, Version, is_authority},
+    host::is_authority,
+    request::{Asked, RequestView, Version},
     response::ResponseView,
     token::{self, TARGET},
 };
@@ -75,15 +74,6 @@ pub struct Delivery {
     pub coding: Coding,
     /// Whether the client's connection lives on after the body; `Connection` has told the client.
     pub keep_alive: bool,
-}
-
-/// An answer that the gateway gives by itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
-    pub status: u16,
-    /// Fields other than those for framing and `Connection`.
-    pub fields: &'a [(&'a [u8], &'a [u8])],
-    pub body: &'a [u8],
 }
 
 /// Appends the request head for the endpoint, in HTTP/1.1.
@@ -215,67 +205,6 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
     Delivery { coding, keep_alive }
 }
 
-/// Appends an answer of the gateway's own, with its body unless the request is `HEAD`. `keep_alive` is whether the
-/// gateway would keep the connection; returns whether it lives on.
-pub fn write_answer(answer: &Answer<'_>, asked: Asked, keep_alive: bool, out: &mut Vec<u8>) -> bool {
-    let keep_alive = keep_alive && asked.keep_alive;
-    write_status_line(answer.status, None, out);
-    for (name, value) in answer.fields {
-        write_checked(name, value, out);
-    }
-    if answer.status != 204 && answer.status != 304 {
-        write_length(answer.body.len() as u64, out);
-    }
-    write_connection(keep_alive, asked, out);
-    out.extend_from_slice(b"\r\n");
-    if !asked.head_only && answer.status != 204 && answer.status != 304 {
-        out.extend_from_slice(answer.body);
-    }
-    keep_alive
-}
-
-/// Appends the answer to a request that cannot be served, in the form that the client asked for. `date` may be empty.
-/// Returns whether the connection lives on, for which `keep_alive` is a condition.
-pub fn write_refusal(
-    refusal: Refusal,
-    asked: Asked,
-    request_id: &[u8],
-    date: &[u8],
-    keep_alive: bool,
-    out: &mut Vec<u8>,
-) -> bool {
-    let (status, text) = (refusal.status(), refusal.text());
-    let mut code = itoa::Buffer::new();
-    let mut body = String::new();
-    let mut fields: [(&[u8], &[u8]); 5] = [(b"", b""); 5];
-    fields[0] = (b"X-Request-ID", request_id);
-    fields[1] = (b"Date", date);
-    let mut sent = status;
-    match asked.accepts {
-        Accepts::Text => {
-            fields[2] = (b"Content-Type", b"text/plain; charset=utf-8");
-            body = format!("{status} {}: {text}\n", reason(status));
-        }
-        Accepts::Json => {
-            fields[2] = (b"Content-Type", b"application/json");
-            // The id is of visible characters; those that JSON would escape are left out.
-            let id: String = request_id.iter().map(|byte| *byte as char).filter(|c| is_plain_in_json(*c)).collect();
-            let label = refusal.label();
-            body = format!(
-                "{{\"status\":{status},\"error\":\"{label}\",\"message\":\"{text}\",\"request_id\":\"{id}\"}}\n"
-            );
-        }
-        Accepts::Grpc => {
-            sent = 200;
-            fields[2] = (b"Content-Type", b"application/grpc");
-            fields[3] = (b"grpc-status", code.format(refusal.grpc_status()).as_bytes());
-            fields[4] = (b"grpc-message", text.as_bytes());
-        }
-    }
-    let keep_alive = keep_alive && !refusal.closes();
-    write_answer(&Answer { status: sent, fields: &fields, body: body.as_bytes() }, asked, keep_alive, out)
-}
-
 /// The fields of the edits, by name.
 #[derive(Clone, Copy)]
 struct Changes<'a> {
@@ -379,7 +308,7 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a field that comes from elsewhere, unless it is empty, could not be read back, or would say something about
 /// the connection or the framing.
-fn write_checked(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_checked(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     let ours_alone = matches!(
         Class::of(name),
         Class::Host
@@ -394,14 +323,14 @@ fn write_checked(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn write_length(length: u64, out: &mut Vec<u8>) {
+pub(super) fn write_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Content-Length: ");
     out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
 /// Tells the client what becomes of the connection, where it would expect something else.
-fn write_connection(keep_alive: bool, asked: Asked, out: &mut Vec<u8>) {
+pub(super) fn write_connection(keep_alive: bool, asked: Asked, out: &mut Vec<u8>) {
     match asked.version {
         _ if !keep_alive => out.extend_from_slice(b"Connection: close\r\n"),
         Version::Http10 => out.extend_from_slice(b"Connection: keep-alive\r\n"),
@@ -409,50 +338,12 @@ fn write_connection(keep_alive: bool, asked: Asked, out: &mut Vec<u8>) {
     }
 }
 
-fn write_status_line(status: u16, words: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(super) fn write_status_line(status: u16, words: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
-    out.extend_from_slice(words.unwrap_or_else(|| reason(status).as_bytes()));
+    out.extend_from_slice(words.unwrap_or_else(|| super::answer::reason(status).as_bytes()));
     out.extend_from_slice(b"\r\n");
-}
-
-/// Whether a visible character stands for itself in a JSON string.
-fn is_plain_in_json(c: char) -> bool {
-    c.is_ascii_graphic() && c != '"' && c != '\\'
-}
-
-/// The words for a status that the gateway may answer by itself.
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        204 => "No Content",
-        300 => "Multiple Choices",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        305 => "Use Proxy",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        417 => "Expectation Failed",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        _ => "",
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::{Limits, Malformed, Request, Response};
+use crate::http::{Accepts, Limits, Request, Response};
 
 const FORWARDED: Forwarded<'_> =
     Forwarded { client: b"10.0.0.1", chain: b"10.0.0.1", proto: b"http", port: b"80", host: b"" };
@@ -250,57 +250,4 @@ fn a_switch_of_protocols_passes() {
         "HTTP/1.1 101 Switching Protocols\r\nA: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     );
     assert_eq!(delivery.coding, Coding::Pass);
-}
-
-#[test]
-fn a_refusal_comes_in_the_form_that_was_asked_for() {
-    for (accepts, expected) in [
-        (
-            Accepts::Text,
-            "HTTP/1.1 404 Not Found\r\nX-Request-ID: a\"b\r\nDate: d\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: 45\r\n\r\n404 Not Found: no route matches the request\n",
-        ),
-        (
-            Accepts::Json,
-            "HTTP/1.1 404 Not Found\r\nX-Request-ID: a\"b\r\nDate: d\r\nContent-Type: application/json\r\n\
-             Content-Length: 100\r\n\r\n{\"status\":404,\"error\":\"not_found\",\
-             \"message\":\"no route matches the request\",\"request_id\":\"ab\"}\n",
-        ),
-        (
-            Accepts::Grpc,
-            "HTTP/1.1 200 OK\r\nX-Request-ID: a\"b\r\nDate: d\r\nContent-Type: application/grpc\r\ngrpc-status: 12\r\n\
-             grpc-message: no route matches the request\r\nContent-Length: 0\r\n\r\n",
-        ),
-    ] {
-        let mut out = Vec::new();
-        let asked = Asked { accepts, ..KEPT };
-        assert!(write_refusal(Refusal::NotFound, asked, b"a\"b", b"d", true, &mut out));
-        let (head, body) = expected.split_once("\r\n\r\n").expect("there is an end of the head");
-        let start = head.rfind(": ").expect("there is a length") + 2;
-        let expected = format!("{}{}\r\n\r\n{body}", &head[..start], body.len());
-        assert_eq!(String::from_utf8_lossy(&out), expected);
-    }
-}
-
-#[test]
-fn a_refusal_closes_where_it_must_and_has_no_body_for_head() {
-    let mut out = Vec::new();
-    let asked = Asked { head_only: true, ..KEPT };
-    assert!(!write_refusal(Refusal::BadRequest(Malformed::Host), asked, b"", b"", true, &mut out));
-    let text = String::from_utf8_lossy(&out);
-    assert!(text.ends_with("\r\nConnection: close\r\n\r\n") && !text.contains("Date"), "{text}");
-}
-
-#[test]
-fn an_answer_of_our_own_has_the_framing_that_it_needs() {
-    let fields: &[(&[u8], &[u8])] = &[(b"Location", b"https://h/"), (b"Content-Length", b"9"), (b"A", b"b\nc")];
-    let mut out = Vec::new();
-    assert!(write_answer(&Answer { status: 308, fields, body: b"" }, KEPT, true, &mut out));
-    assert_eq!(
-        String::from_utf8_lossy(&out),
-        "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://h/\r\nContent-Length: 0\r\n\r\n"
-    );
-    out.clear();
-    assert!(!write_answer(&Answer { status: 204, fields: &[], body: b"" }, OLD, true, &mut out));
-    assert_eq!(String::from_utf8_lossy(&out), "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
 }
