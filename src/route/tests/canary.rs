@@ -388,6 +388,18 @@ fn a_canary_without_a_weight_serves_only_whom_a_rule_sends_issue_9635() {
 }
 
 #[test]
+fn a_canary_that_never_closes_stays_closed_while_the_stable_side_is_down() {
+    let mut route = with_canaries([
+        Canary { share: share(90, 100), ..by_header() },
+        Canary { share: share(5, 100), ..canary("other") },
+    ]);
+    let both = table([route.clone()]);
+    assert_eq!(always_but(&both, &asking("never"), &["stable"]), "other");
+    route.split.canaries.pop();
+    assert_eq!(always_but(&table([route]), &asking("never"), &["stable"]), "NoEndpoints");
+}
+
+#[test]
 fn the_fallback_serves_while_the_stable_side_is_down_and_canaries_go_on() {
     let mut route = with_canaries([Canary { share: share(10, 100), ..by_header() }]);
     route.split.fallback = Some(side("fallback"));

@@ -274,6 +274,25 @@ fn a_request_that_is_only_sent_on_allocates_nothing() {
     assert_eq!(count.count_total, 1);
 }
 
+#[test]
+fn a_key_is_hashed_only_where_the_side_balances_by_it() {
+    for (algorithm, hashes) in [
+        (Algorithm::Hash, true),
+        (Algorithm::HashSubset(3), true),
+        (Algorithm::RoundRobin, false),
+        (Algorithm::Ewma, false),
+    ] {
+        let mut route = route("/info");
+        let balance = Balance { algorithm, hash_by: Some(HashKey::parse("$request_uri").unwrap()) };
+        route.split.stable = Some(Side { balance, ..side("stable") });
+        let table = table([route]);
+        let Plan::Forward(forward) = decide(&table, &ask(), &mut Given::new([]), 0, |_| true, &mut NoTrace) else {
+            panic!("it is not sent on");
+        };
+        assert_eq!(forward.hash.is_some(), hashes, "{algorithm:?}");
+    }
+}
+
 /// Keeps all steps.
 #[derive(Default)]
 pub(super) struct Steps(Vec<Step>);
