@@ -1,11 +1,19 @@
 //! The image, without a container runtime: its root directory is made by the Dockerfile's own script, and the program
 //! runs in it as the image's user, who has no rights on the machine.
 
-use crate::peer;
+use crate::{
+    client::Request,
+    echo::Echo,
+    gateway::Gateway,
+    manifests::{self, Manifests},
+    peer,
+};
 use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
 };
 
 /// The user that the Dockerfile names.
@@ -14,8 +22,38 @@ const USER: &str = "65532:65532";
 #[test]
 fn the_program_runs_in_the_images_root() {
     let Some(root) = Root::collect() else { return };
-    let output = root.run(&["--version"]);
+    let output = root.command(&["--version"]).output().expect("chroot can be run");
     assert!(output.status.success(), "{output:?}");
+    let version = concat!("serin ", env!("CARGO_PKG_VERSION"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(version), "{output:?}");
+}
+
+#[tokio::test]
+async fn the_program_serves_on_a_low_port_there() {
+    let Some(root) = Root::collect() else { return };
+    // An address of this process's own: other tests may want a port 80 too.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 80, high, low);
+    let manifests = Manifests::new();
+    let endpoint = Echo::start("a").await;
+    let service = manifests::service("default", "a");
+    manifests.write_objects("slices.json", &manifests::slices(&service, [&endpoint]));
+    manifests.write_objects("others.json", &[service, manifests::catch_all("a")]);
+    root.copy_in(manifests.path(), "/manifests");
+
+    let gateway = Gateway::spawn(root.command(&[
+        "run",
+        "--manifests",
+        "/manifests",
+        "--bind-address",
+        &address.to_string(),
+        "--http-port",
+        "80",
+    ]))
+    .await;
+    assert_eq!(gateway.http, SocketAddr::from((address, 80)));
+    let answer = gateway.client().await.exchange(&Request::get("shop.example", "/")).await.expect("it serves");
+    assert_eq!((answer.status, answer.backend()), (200, Some("a")));
 }
 
 #[test]
@@ -24,7 +62,7 @@ fn the_images_root_holds_the_program_and_no_other() {
     let mut programs = Vec::new();
     let mut dirs = vec![root.path.clone()];
     while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).expect("the root can be listed") {
+        for entry in fs::read_dir(dir).expect("the root can be listed") {
             let path = entry.expect("the root can be listed").path();
             if path.is_dir() {
                 dirs.push(path);
@@ -73,16 +111,20 @@ impl Root {
     }
 
     /// Runs the program in the root, as the image's user and with nothing in its environment.
-    fn run(&self, args: &[&str]) -> Output {
-        let chroot = peer::program("chroot").expect("it was there when the root was made");
-        Command::new(chroot)
-            .args(["--userspec", USER])
-            .arg(&self.path)
-            .arg("/serin")
-            .args(args)
-            .env_clear()
-            .output()
-            .expect("chroot can be run")
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(peer::program("chroot").expect("it was there when the root was made"));
+        command.args(["--userspec", USER]).arg(&self.path).arg("/serin").args(args).env_clear();
+        command
+    }
+
+    /// Copies a directory of files into the root, for everybody to read.
+    fn copy_in(&self, dir: &Path, to: &str) {
+        let to = self.path.join(to.trim_start_matches('/'));
+        fs::create_dir(&to).expect("the root can be written to");
+        for entry in fs::read_dir(dir).expect("the directory can be listed") {
+            let entry = entry.expect("the directory can be listed");
+            fs::copy(entry.path(), to.join(entry.file_name())).expect("the root can be written to");
+        }
     }
 }
 
