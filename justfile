@@ -37,6 +37,10 @@ conformance *args:
 demo-test:
     conformance/demo.sh
 
+# What must stay fast: times and allocations (`just bench --bench lookup` for one of them).
+bench *args:
+    cargo bench --locked {{ args }}
+
 # Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}

@@ -125,17 +125,15 @@ count() {
 
 # Gives the canary all of the traffic, then none, by the manifest that the demo printed.
 edit_weight() {
-    local dir path file line
-    dir=
+    local path line file=
     while read -r path; do
-        if [[ -d $path ]]; then
-            dir=$path
+        if [[ -f $path ]] && grep -q 'canary-weight:' "$path"; then
+            file=$path
             break
         fi
     done < <(grep -o '/[^ :,)"'"'"']\+' "$out")
-    [[ -n $dir ]] || fail "prints no directory of manifests"
-    file=$(grep -rl 'canary-weight:' "$dir" | head -n 1) || fail "no manifest in $dir sets canary-weight"
-    line=$(printed_lines | grep '[0-9] \?%' | head -n 1) || fail "no printed line claims a share"
+    [[ -n $file ]] || fail "prints no manifest that sets canary-weight"
+    line=$(printed_lines | grep '# .*[0-9] \?%' | head -n 1) || fail "no printed line claims a share"
 
     set_weight 100 "$file"
     follows canary "$line"

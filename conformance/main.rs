@@ -1,6 +1,17 @@
 //! Drives the whole program from outside: what it answers over real sockets, beside what others recorded, document or do.
 
+mod churn;
 mod cli;
+mod client;
 mod differential;
+mod documented;
+mod echo;
+mod gateway;
 mod image;
+mod life;
+mod manifests;
+mod mended;
+mod pattern;
 mod peer;
+mod recorded;
+mod wire;
