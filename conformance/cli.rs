@@ -172,8 +172,8 @@ fn check_reads_standard_input_and_prints_json() {
     assert_eq!(report["errors"], 0);
     assert!(report["missing"].as_u64().expect("a number") > 0);
     let problems = report["problems"].as_array().expect("a list");
-    let missing = problems.iter().find(|problem| problem["level"] == "missing").expect("the Service is missing");
-    assert_eq!(missing["object"], "Ingress shop/shop");
+    let missing = |problem: &&Value| problem["level"] == "missing" && problem["object"] == "Ingress shop/shop";
+    let missing = problems.iter().find(missing).expect("the Service is missing");
     assert!(missing["place"].as_str().expect("a place").starts_with("standard input:"), "{missing:#}");
 }
 
