@@ -95,11 +95,11 @@ pub fn write_request(view: RequestView<'_>, edits: &RequestEdits<'_>, out: &mut 
             Class::Server => true,
             Class::Trailer => view.framing() == Framing::Chunked,
             Class::ForwardedFor => {
-                changes.own(b"X-Original-Forwarded-For", field.value.of(view.bytes), out);
+                changes.own(b"X-Original-Forwarded-For: ", field.value.of(view.bytes), out);
                 false
             }
             Class::ForwardedHost => {
-                changes.own(b"X-Original-Forwarded-Host", field.value.of(view.bytes), out);
+                changes.own(b"X-Original-Forwarded-Host: ", field.value.of(view.bytes), out);
                 false
             }
             class => class.passes(),
@@ -124,16 +124,16 @@ pub fn write_request(view: RequestView<'_>, edits: &RequestEdits<'_>, out: &mut 
         write_field(b"Upgrade", protocol, out);
     }
     let Forwarded { client, chain, proto, port, host } = edits.forwarded;
-    changes.own(b"X-Request-ID", edits.request_id, out);
-    changes.own(b"X-Real-IP", client, out);
-    changes.own(b"X-Forwarded-For", chain, out);
-    changes.own(b"X-Forwarded-Host", if host.is_empty() { view.authority() } else { host }, out);
-    changes.own(b"X-Forwarded-Port", port, out);
-    changes.own(b"X-Forwarded-Proto", proto, out);
-    changes.own(b"X-Forwarded-Scheme", proto, out);
-    changes.own(b"X-Scheme", proto, out);
+    changes.own(b"X-Request-ID: ", edits.request_id, out);
+    changes.own(b"X-Real-IP: ", client, out);
+    changes.own(b"X-Forwarded-For: ", chain, out);
+    changes.own(b"X-Forwarded-Host: ", if host.is_empty() { view.authority() } else { host }, out);
+    changes.own(b"X-Forwarded-Port: ", port, out);
+    changes.own(b"X-Forwarded-Proto: ", proto, out);
+    changes.own(b"X-Forwarded-Scheme: ", proto, out);
+    changes.own(b"X-Scheme: ", proto, out);
     if let Some(traceparent) = edits.traceparent {
-        changes.own(b"traceparent", traceparent, out);
+        changes.own(b"traceparent: ", traceparent, out);
     }
     for (name, value) in edits.set {
         write_checked(name, value, out);
@@ -196,7 +196,7 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
         write_connection(keep_alive, asked, out);
     }
     if let Some(date) = edits.date.filter(|_| !view.head.has_date && view.status() >= 200) {
-        changes.own(b"Date", date, out);
+        changes.own(b"Date: ", date, out);
     }
     for (name, value) in edits.set.iter().chain(edits.add) {
         write_checked(name, value, out);
@@ -239,13 +239,22 @@ impl Changes<'_> {
         self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
     }
 
-    /// Appends a field of the gateway's own, unless it is empty, or the edits replace or remove it.
-    #[inline]
-    fn own(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let edited = !(self.set.is_empty() && self.remove.is_empty()) && (self.sets(name) || self.removes(name));
-        if !value.is_empty() && !edited {
-            write_field(name, value, out);
+    /// Appends a field of the gateway's own, unless it is empty, or the edits replace or remove it. `start` is the line
+    /// up to the value.
+    #[inline(always)]
+    fn own(&self, start: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        if value.is_empty() || !(self.set.is_empty() && self.remove.is_empty()) && self.touches(start) {
+            return;
         }
+        out.extend_from_slice(start);
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether the edits replace or remove the field of a line.
+    fn touches(&self, line: &[u8]) -> bool {
+        let name = line.strip_suffix(b": ").unwrap_or(line);
+        self.sets(name) || self.removes(name)
     }
 }
 
