@@ -136,6 +136,10 @@ impl Pipeline {
         let mut changes: Vec<_> = applied.map(|(object, age)| self.store.apply(object, age)).collect();
         changes.extend(batch.deleted.iter().map(|key| self.store.delete(key)));
         changes.retain(|change| !change.is_none());
+        let known = |problem: &&Problem| !self.unreadable.contains(problem);
+        for problem in batch.problems.iter().filter(known) {
+            self.publisher.warn_unreadable(problem);
+        }
         if self.book.replace(&self.unreadable, &batch.problems) {
             self.publisher.show_problems(&self.book);
         }

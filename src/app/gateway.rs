@@ -8,8 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinHandle, time::timeout};
-use tracing::{info, warn};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tracing::{error, info, warn};
 
 use super::{cpus, logging, signals::Signals, views};
 use crate::{
@@ -29,6 +35,9 @@ const BATCHES: usize = 16;
 /// How long to wait before saying what is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long DNS may take with the names of the first table.
+const FIRST_NAMES: Duration = Duration::from_secs(5);
+
 /// How long the reader of the access log may take with the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -45,6 +54,13 @@ pub struct Gateway {
     flags: RunFlags,
     /// The tasks of the control side, which end with the gateway.
     control: Vec<JoinHandle<()>>,
+}
+
+/// Watches the tasks of the control side.
+#[derive(Clone)]
+struct Watch {
+    readiness: Readiness,
+    metrics: Metrics,
 }
 
 /// How many requests each side of a route has served.
@@ -88,12 +104,13 @@ impl Gateway {
             clusters: views::clusters(published.clone(), epoch),
             log_level: logging::level(),
         };
-        let mut control = vec![tokio::spawn(admin::serve(admin_listener, view, drain.clone()))];
+        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone() };
+        let mut control = vec![watch.spawn("admin server", admin::serve(admin_listener, view, drain.clone()))];
 
         let (batches, received) = mpsc::channel(BATCHES);
         let config = files::Config { path: manifests.clone(), endpoints: flags.objects.endpoint.clone() };
         let mut following = files::follow(config).with_context(|| format!("cannot watch {}", manifests.display()))?;
-        control.push(tokio::spawn(async move {
+        control.push(watch.spawn("source", async move {
             while let Some(batch) = following.next().await {
                 if batches.send(batch).await.is_err() {
                     return;
@@ -101,12 +118,17 @@ impl Gateway {
             }
         }));
         let resolver = resolver(flags, &metrics);
-        let pipeline = Pipeline::new(flags.objects.options(), published.clone(), metrics.clone(), resolver);
+        let pipeline = Pipeline::new(flags.objects.options(), published.clone(), metrics.clone(), resolver.clone());
         let translated = Readiness::new();
         let synced = translated.block("first table");
-        control.push(tokio::spawn(pipeline.run(received, HoldOff::default(), synced)));
+        control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));
 
         first_table(&translated).await;
+        if let Some(resolver) = &resolver
+            && timeout(FIRST_NAMES, resolver.answered()).await.is_err()
+        {
+            warn!("serving without an answer for some names: see the clusters of Services of type ExternalName");
+        }
         let (log, logs) = log::start(server.access_log.into(), Box::new(io::stdout()), workers.get(), metrics.meters())
             .context("cannot start the access log")?;
         let shared = proxy::Shared { table: published.table.clone(), drain, metrics: metrics.clone(), epoch };
@@ -178,6 +200,29 @@ impl Gateway {
     }
 }
 
+// === impl Watch ===
+
+impl Watch {
+    /// Starts a task of the control side. If it panics, the workers go on with the last table, and the process is
+    /// unready from then on: somebody has to look.
+    fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let Self { readiness, metrics } = self.clone();
+        tokio::spawn(async move {
+            // In a set, so that the work ends when this task is aborted.
+            let mut working = JoinSet::new();
+            working.spawn(work);
+            if let Some(Err(ended)) = working.join_next().await
+                && ended.is_panic()
+            {
+                error!(task = name, %ended, "a task of the control side ended in a panic");
+                metrics.meters().control_panics.inc();
+                let _unready = readiness.block(format!("{name} (it ended in a panic)"));
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
 /// What resolves the names of Services of type ExternalName. Where the system has no DNS settings, nothing does.
 fn resolver(flags: &RunFlags, metrics: &Metrics) -> Option<Resolver> {
     let settings = resolve::Settings {
@@ -210,5 +255,28 @@ async fn listen_admin(addresses: &[SocketAddr]) -> Result<TcpListener> {
 async fn first_table(translated: &Readiness) {
     while timeout(PATIENCE, translated.ready()).await.is_err() {
         info!("still waiting for the first table");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Settings;
+
+    #[tokio::test]
+    async fn a_panic_of_the_control_side_makes_the_process_unready() {
+        let (metrics, _) = Metrics::new(&Settings::default());
+        let readiness = Readiness::new();
+        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone() };
+        watch.spawn("good", async {}).await.expect("it ends well");
+        assert!(readiness.is_ready());
+
+        let bad = watch.spawn("bad", async { panic!("of the test") });
+        while readiness.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(readiness.blocked_by(), ["bad (it ended in a panic)"]);
+        assert_eq!(metrics.meters().control_panics.value(), 1);
+        bad.abort();
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
+use tracing::warn;
+
 use crate::{
     key::{ClusterKey, Hostname, RouteId},
     metrics::{Metrics, RouteLabels, RouteState},
-    problem::{Level, Reason},
+    problem::{Level, Problem, Reason},
     route::{Host, Route, Table},
     store::Snapshot,
     translate,
@@ -83,6 +85,15 @@ impl Publisher {
         }
         self.counted = now;
         self.published.problems.replace(problems.clone());
+    }
+
+    /// Tells of a problem that the source has found: nobody may be looking at the object that it is of.
+    pub(super) fn warn_unreadable(&self, problem: &Problem) {
+        let Problem { object, field, fault, effect, .. } = problem;
+        warn!(%object, field, fault, effect, "problem of the source");
+        if problem.reason == Reason::Unreadable {
+            self.metrics.meters().file_errors.inc();
+        }
     }
 
     /// Counts the objects that are in use, and those that are not.
