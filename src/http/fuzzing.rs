@@ -41,8 +41,10 @@ pub fn request(bytes: &[u8]) {
         pieces_equal_the_whole(bytes, &whole, |bytes| Request::new().read(bytes, &limits));
         let Ok(Some(length)) = whole else { continue };
         let view = head.view(bytes);
-        let bare = &bytes[..length];
-        let request = bare.get(view.head.start as usize..).unwrap_or_default();
+        let mut request = &bytes[..length];
+        while let Some(rest) = request.strip_prefix(b"\r\n") {
+            request = rest;
+        }
         agrees_with_httparse(request, view, limits.underscores);
 
         let forwarded = Forwarded { client: b"::1", chain: b"::1", proto: b"http", port: b"80", host: b"" };

@@ -26,8 +26,6 @@ mod view;
 /// A request head that was read: places in a buffer, and what they mean. Made once and used for many heads.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// Where the head starts: empty lines before it are passed over.
-    pub(super) start: u32,
     method: Span,
     /// Path and query; empty for the absolute form of a bare host.
     target: Span,
@@ -124,9 +122,9 @@ impl Request {
 
     fn read_head(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Fault> {
         self.fields.clear();
+        self.asked = Asked::default();
         let (named, mut at) = self.read_request_line(bytes, limits)?;
         let mut seen = Seen::default();
-        self.asked.accepts = Accepts::Text;
         loop {
             let (line, next) = field::read_line(bytes, at, limits)?;
             at = next;
@@ -154,7 +152,6 @@ impl Request {
         while start < 4 && matches!(bytes.get(start), Some(b'\r' | b'\n')) {
             start = field::read_crlf(bytes, start, Malformed::Method)?;
         }
-        self.start = Span::new(start, start).start;
 
         let space = token::end_of(METHOD, bytes, start);
         if space - start > 24 {
