@@ -33,11 +33,13 @@ use crate::{
 pub mod annotations;
 mod backend;
 mod canary;
+mod claim;
 mod class;
 mod cluster;
 mod host;
 mod hosts;
 mod options;
+mod place;
 mod settings;
 mod uses;
 

@@ -10,12 +10,14 @@ use crate::{
     store::{Observed, Snapshot},
 };
 
-use super::{Options, Read, host::Pass};
+use super::{Options, Read, Role, Use, host::Pass};
 
 /// A port of a Service that serves something.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Backend {
     pub(super) cluster: ClusterKey,
+    /// Whether the Service and its port are there. Where they are not, that has been told.
+    known: bool,
     /// `<namespace>-<service>-<port>`, with the port as the Ingress writes it.
     pub(super) name: Arc<str>,
 }
@@ -78,6 +80,7 @@ impl Pass<'_> {
         field: &str,
         backend: &IngressServiceBackend,
         via: Via,
+        role: Role,
     ) -> Option<Backend> {
         let namespace = object.namespace.clone();
         let service_key = ObjectKey::service(namespace.clone(), &*backend.name);
@@ -88,13 +91,14 @@ impl Pass<'_> {
                 level: Level::Error,
                 reason: Reason::InvalidValue,
                 fault: format!("It names no port of the Service `{}`", backend.name),
-                effect: "The backend is not used".to_owned(),
+                effect: "The path is not served".to_owned(),
                 mend: "Write `number` (1 to 65535) or `name`".to_owned(),
             });
             return None;
         };
         let name = side_name(&namespace, &backend.name, &written);
         let mut cluster = ClusterKey::new(namespace, &*backend.name, written.clone());
+        let unanswered = role.effect_of_no_endpoints();
         let Some(service) = self.service(&service_key) else {
             self.tell(Problem {
                 object: object.clone(),
@@ -102,11 +106,12 @@ impl Pass<'_> {
                 level: Level::Missing,
                 reason: Reason::NotFound,
                 fault: format!("There is no Service `{}/{}`", service_key.namespace, service_key.name),
-                effect: "Requests for it are answered 503".to_owned(),
+                effect: unanswered.to_owned(),
                 mend: "Create the Service, or correct the name".to_owned(),
             });
-            return Some(Backend { cluster, name });
+            return Some(Backend { cluster, known: false, name });
         };
+        let mut known = true;
         match meant_port(&service, &written) {
             Meant::Port(port) => cluster.port = number(port).map_or(written, PortRef::Number),
             Meant::Number(port) => cluster.port = PortRef::Number(port),
@@ -125,20 +130,26 @@ impl Pass<'_> {
                 });
                 cluster.port = number(port).map_or(written, PortRef::Number);
             }
-            Meant::Missing => self.tell(Problem {
-                object: object.clone(),
-                field: format!("{field}.port"),
-                level: Level::Error,
-                reason: Reason::NotFound,
-                fault: format!("The Service `{}` has no port {written}", backend.name),
-                effect: "Requests for it are answered 503".to_owned(),
-                mend: format!("Write one of its ports: {}", ports_of(&service)),
-            }),
+            Meant::Missing => {
+                known = false;
+                self.tell(Problem {
+                    object: object.clone(),
+                    field: format!("{field}.port"),
+                    level: Level::Error,
+                    reason: Reason::NotFound,
+                    fault: format!("The Service `{}` has no port `{written}`", backend.name),
+                    effect: unanswered.to_owned(),
+                    mend: match &*ports_of(&service) {
+                        "" => "Give the Service a port, or write its number where it stands for a name".to_owned(),
+                        ports => format!("Write one of its ports: {ports}"),
+                    },
+                });
+            }
         }
         if via == Via::ClusterIp {
             self.use_cluster_ip(object, field, &service, &mut cluster);
         }
-        Some(Backend { cluster, name })
+        Some(Backend { cluster, known, name })
     }
 
     /// The cluster of the first port of a Service; none where it is not known.
@@ -164,7 +175,15 @@ impl Pass<'_> {
         };
         let port = PortRef::Number(port);
         let name_of_side = side_name(&object.namespace, name, &port);
-        Some(Backend { cluster: ClusterKey::new(object.namespace.clone(), name, port), name: name_of_side })
+        let cluster = ClusterKey::new(object.namespace.clone(), name, port);
+        Some(Backend { cluster, known: true, name: name_of_side })
+    }
+
+    /// Takes note that a part of an Ingress wants a backend, for when that has no endpoint.
+    pub(super) fn wants(&mut self, ingress: &ObjectKey, field: String, backend: &Backend, role: Role) {
+        if backend.known && !self.quiet {
+            self.uses.insert(Use { ingress: ingress.clone(), field, cluster: backend.cluster.clone(), role });
+        }
     }
 
     fn service(&mut self, key: &ObjectKey) -> Option<Arc<Observed<Service>>> {
@@ -250,6 +269,5 @@ fn ports_of(service: &Service) -> String {
         Some(name) if !name.is_empty() => format!("{} (`{name}`)", port.port),
         _ => port.port.to_string(),
     });
-    let ports: Vec<_> = ports.collect();
-    if ports.is_empty() { "it has none yet".to_owned() } else { ports.join(", ") }
+    ports.collect::<Vec<_>>().join(", ")
 }

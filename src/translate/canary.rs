@@ -14,10 +14,12 @@ use crate::{
 
 use super::{
     Read, Role,
-    annotations::{CanaryScope, shown},
+    annotations::CanaryScope,
     backend::Backend,
-    host::{Pass, PathKey, Placed, Seen},
+    claim::PathKey,
+    host::{Pass, Seen},
     hosts::{canaries_of, host_of},
+    place::Placed,
     settings::CanarySettings,
 };
 
@@ -89,7 +91,9 @@ impl<'a> Pass<'a> {
                 let Some((path_key, _)) = self.path(key, &field, path, true) else { continue };
                 let Some(service) = self.service_of(key, &format!("{field}.backend"), &path.backend) else { continue };
                 let backend_field = format!("{field}.backend.service");
-                let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via) else { continue };
+                let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via, Role::Canary) else {
+                    continue;
+                };
                 parts.push(Part { seen, settings, path: path_key, backend, field, backend_field, default: false });
             }
         }
@@ -97,7 +101,7 @@ impl<'a> Pass<'a> {
             let field = "spec.defaultBackend".to_owned();
             let backend_field = format!("{field}.service");
             if let Some(service) = self.service_of(key, &field, default)
-                && let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via)
+                && let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via, Role::Canary)
             {
                 parts.push(Part { seen, settings, path: PathKey::all(), backend, field, backend_field, default: true });
             }
@@ -111,7 +115,7 @@ impl<'a> Pass<'a> {
         if placed.route.split.stable.is_none() || ranked.iter().any(|ranked| ranked.canary.ingress == *key) {
             return;
         }
-        self.uses(key, part.backend_field.clone(), &part.backend.cluster, Role::Canary);
+        self.wants(key, part.backend_field.clone(), &part.backend, Role::Canary);
         ranked.push(part.ranked());
     }
 
@@ -160,7 +164,8 @@ impl<'a> Pass<'a> {
                 });
                 let Some(own) = own else { continue };
                 let field = own.backend_field();
-                let Some(stable) = self.backend(&own.ingress.key, &field, own.backend, own.settings.via) else {
+                let Some(stable) = self.backend(&own.ingress.key, &field, own.backend, own.settings.via, Role::Stable)
+                else {
                     continue;
                 };
                 if stable.cluster.same_port(&part.backend.cluster) {
@@ -191,7 +196,10 @@ impl<'a> Pass<'a> {
                 field: format!("metadata.annotations[{name}]"),
                 level: Level::Warning,
                 reason: Reason::Unsupported,
-                fault: format!("{} has no effect on a canary", shown(value)),
+                fault: format!(
+                    "`{}` has no effect on a canary",
+                    name.split_once('/').map_or(&**name, |(_, name)| name)
+                ),
                 effect: format!("What {} says counts for both sides", first.claim.ingress.key),
                 mend: "Write it there, or remove it".to_owned(),
             });

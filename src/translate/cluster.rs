@@ -12,7 +12,7 @@ use crate::{
     key::{ClusterKey, ObjectKey, PortRef, Via},
     problem::{Level, Problem, Reason},
     store::{Observed, Snapshot},
-    upstream::{EndpointSpec, Endpoints},
+    upstream::{EndpointSpec, Endpoints, resolve::is_refused},
 };
 
 use super::{
@@ -151,12 +151,12 @@ fn external(
         return refuse(Reason::InvalidValue, "It names nothing".to_owned(), "Write a DNS name");
     }
     let address = name.parse::<IpAddr>().ok();
-    let local = address.is_some_and(is_local) || is_localhost(name);
+    let local = address.is_some_and(is_refused) || is_localhost(name);
     if local && !options.local_external_names {
         return refuse(
             Reason::Unsafe,
             format!("`{name}` is this machine or its link, which no object may make the gateway call"),
-            "Name something else, or allow it with the flag for local names",
+            "Name something else, or start with `--allow-local-external-names`",
         );
     }
     match address {
@@ -168,18 +168,6 @@ fn external(
 fn is_localhost(name: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
-}
-
-/// Whether an address is this machine, its link, or none: among them the metadata services of clouds.
-fn is_local(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
-        IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unspecified() || address.is_unicast_link_local()
-                // The metadata service of AWS.
-                || address.segments()[..2] == [0xfd00, 0x0ec2]
-        }
-    }
 }
 
 // === impl Sliced ===
@@ -257,8 +245,8 @@ impl Sliced {
                 "spec.ports",
                 Level::Error,
                 Reason::NotFound,
-                format!("None of its {} EndpointSlices has the port {shown}", self.slices),
-                format!("Give the port the same name in Service and EndpointSlice: {}", name_of(port)),
+                format!("No EndpointSlice of the Service has the port {shown}"),
+                "Give the port the same name in Service and EndpointSlice".to_owned(),
             )
         } else {
             (
@@ -268,7 +256,7 @@ impl Sliced {
                 if self.unready == 0 {
                     format!("Its EndpointSlices have no endpoint for the port {shown}")
                 } else {
-                    format!("None of its {} endpoints for the port {shown} is ready", self.unready)
+                    format!("No endpoint for the port {shown} is ready, of {}", self.unready)
                 },
                 "See why its pods are not there or not ready".to_owned(),
             )

@@ -425,8 +425,9 @@ fn tell_without_rule(reader: &mut Reader<'_>) {
 
 /// Tells that annotations of a canary stand on an Ingress that is none.
 fn tell_canary_off(reader: &mut Reader<'_>) {
-    let of_canary =
-        |found: &&Found<'_>| found.annotation.scope == known::Scope::Canary && found.annotation.name != "canary";
+    let of_canary = |found: &&Found<'_>| {
+        found.annotation.scope == known::Scope::Canary && found.annotation.name != "canary" && !found.value.is_empty()
+    };
     let Some(found) = reader.found().iter().find(of_canary).copied() else { return };
     reader.tell(
         found,

@@ -41,12 +41,9 @@ pub fn endpoint_problems(uses: &[Use], empty: impl Fn(&ClusterKey) -> bool) -> V
 impl Use {
     /// The problem of having no endpoint.
     fn problem(&self) -> Problem {
-        let (level, effect) = match self.role {
-            Role::Stable | Role::Default => {
-                (Level::Missing, "Requests that no canary and no `default-backend` takes are answered 503")
-            }
-            Role::Canary => (Level::Warning, "Its requests go to the stable side"),
-            Role::Fallback => (Level::Warning, "It cannot stand in for the stable side"),
+        let level = match self.role {
+            Role::Stable | Role::Default => Level::Missing,
+            Role::Canary | Role::Fallback => Level::Warning,
         };
         Problem {
             object: self.ingress.clone(),
@@ -54,8 +51,21 @@ impl Use {
             level,
             reason: Reason::NoEndpoints,
             fault: format!("{} has no endpoint that is ready", self.cluster),
-            effect: effect.to_owned(),
+            effect: self.role.effect_of_no_endpoints().to_owned(),
             mend: "See the Service: what it lacks is said there".to_owned(),
+        }
+    }
+}
+
+// === impl Role ===
+
+impl Role {
+    /// What follows where nothing can serve.
+    pub(super) const fn effect_of_no_endpoints(self) -> &'static str {
+        match self {
+            Self::Stable | Self::Default => "Requests that no canary and no `default-backend` takes are answered 503",
+            Self::Canary => "Its requests go to the stable side",
+            Self::Fallback => "It cannot stand in for the stable side",
         }
     }
 }

@@ -126,7 +126,14 @@ pub(in crate::translate) static CANARY_WEIGHT_TOTAL: Typed<i64> = Typed::new(
 );
 
 pub(in crate::translate) static CANARY_STICKY: Typed<Sticky> = Typed::new(
-    Annotation::new("canary-sticky", Canary, Kind::Text).under(Prefixes::Serin).on(Scope::Canary).doc(
+    Annotation::new(
+        "canary-sticky",
+        Canary,
+        Kind::Choice(&["cookie", "cookie:<name>", "header:<name>", "query:<name>", "client-ip"]),
+    )
+    .under(Prefixes::Serin)
+    .on(Scope::Canary)
+    .doc(
         "What makes the choice by weight the same for the same client: `cookie` (one that Serin sets), \
              `cookie:<name>`, `header:<name>`, `query:<name>` or `client-ip`.",
     ),
@@ -180,9 +187,7 @@ fn sticky(text: &str) -> Result<Sticky, value::Fault> {
         ("header", Some(name)) => Sticky::Header(value::header(name)?.into()),
         ("query", Some(name)) => Sticky::Query(value::parameter(name)?.into()),
         _ => {
-            return Err(
-                "is none of `cookie`, `cookie:<name>`, `header:<name>`, `query:<name>` and `client-ip`".to_owned()
-            );
+            return Err("is nothing that a choice could stick to".to_owned());
         }
     })
 }

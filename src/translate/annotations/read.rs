@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
             if found.value.is_empty() || found.says_the_default() {
                 continue;
             }
-            let name = found.annotation.name;
+            let name = found.name.split_once('/').map_or(found.name, |(_, name)| name);
             match found.annotation.support {
                 Support::Honoured | Support::Partly(_) => {}
                 Support::Differs(how) => self.tell(

@@ -20,7 +20,7 @@ pub(super) const RECORDS: &[&Annotation] = &[
 ];
 
 pub(in crate::translate) static REWRITE_TARGET: Typed<String> = Typed::new(
-    Annotation::new("rewrite-target", Group::Redirects, Kind::Path).risk(Risk::Medium).doc(
+    Annotation::new("rewrite-target", Group::Redirects, Kind::Target).risk(Risk::Medium).doc(
         "The path that endpoints see; `$1` to `$9` are what the groups of the path matched. It makes all paths of \
              the host regular expressions.",
     ),
@@ -50,7 +50,7 @@ pub(in crate::translate) static PERMANENT_REDIRECT: Typed<String> = Typed::new(
 );
 
 pub(in crate::translate) static PERMANENT_REDIRECT_CODE: Typed<u16> = Typed::new(
-    Annotation::new("permanent-redirect-code", Group::Redirects, Kind::Number)
+    Annotation::new("permanent-redirect-code", Group::Redirects, Kind::Status)
         .default("301")
         .doc("The status of `permanent-redirect`, from 300 to 308."),
     |text| value::status(text, 300..=308),
@@ -64,7 +64,7 @@ pub(in crate::translate) static TEMPORAL_REDIRECT: Typed<String> = Typed::new(
 );
 
 pub(in crate::translate) static TEMPORAL_REDIRECT_CODE: Typed<u16> = Typed::new(
-    Annotation::new("temporal-redirect-code", Group::Redirects, Kind::Number)
+    Annotation::new("temporal-redirect-code", Group::Redirects, Kind::Status)
         .default("302")
         .doc("The status of `temporal-redirect`, from 300 to 307."),
     |text| value::status(text, 300..=307),

@@ -33,6 +33,10 @@ pub enum Kind {
     Pattern,
     /// A path that begins with `/`.
     Path,
+    /// A path in which groups of a pattern are replaced.
+    Target,
+    /// A status of an answer.
+    Status,
     /// A URL with its scheme.
     Url,
     /// Addresses and networks between commas.
@@ -63,6 +67,8 @@ impl Kind {
             Self::Values => "value, or several between `||`".to_owned(),
             Self::Pattern => "regular expression".to_owned(),
             Self::Path => "path".to_owned(),
+            Self::Target => "path with `$1` to `$9`".to_owned(),
+            Self::Status => "status".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Networks => "networks".to_owned(),
             Self::Object => "name of an object".to_owned(),
@@ -91,6 +97,11 @@ impl Kind {
             Self::Values => "Write one value, or several with `||` between".to_owned(),
             Self::Pattern => "Write a regular expression that compiles, such as `^v[0-9]+$`".to_owned(),
             Self::Path => "Write a path that begins with `/`".to_owned(),
+            Self::Target => {
+                "Write a path of letters, digits, `/`, `.`, `_`, `~`, `:`, `-` and `$1` to `$9`; the query is kept anyway"
+                    .to_owned()
+            }
+            Self::Status => "Write a status of a redirect, such as `\"302\"`".to_owned(),
             Self::Url => "Write a URL that begins with `http://` or `https://`".to_owned(),
             Self::Networks => "Write networks with commas between, such as `10.0.0.0/8,2001:db8::/32`".to_owned(),
             Self::Object => "Write the name of an object".to_owned(),
@@ -214,7 +225,7 @@ pub(super) fn path(text: &str) -> Result<String, Fault> {
 /// The new path of a rewrite: `/`, letters, digits, `.`, `_`, `~`, `:`, `-` and `$`.
 pub(super) fn rewrite_target(text: &str) -> Result<String, Fault> {
     match text.chars().find(|c| !c.is_ascii_alphanumeric() && !"/._~:-$".contains(*c)) {
-        Some(c) => Err(format!("contains {c:?}, which ingress-nginx does not take either")),
+        Some(c) => Err(format!("contains {c:?}, which it cannot have")),
         None => Ok(text.to_owned()),
     }
 }

@@ -1,0 +1,255 @@
+//! Claims: the paths that Ingresses want to serve on a host.
+//!
+//! Of several claims to the same path and path type the oldest has it, and the others are told. A default backend gives
+//! way to any path `/`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    api::{HTTPIngressPath, Ingress, IngressBackend, IngressServiceBackend},
+    key::{Hostname, ObjectKey, PathType},
+    problem::{Level, Problem, Reason},
+    store::Observed,
+};
+
+use super::{
+    host::{Pass, Seen},
+    hosts::host_of,
+    settings::{Settings, Stable},
+};
+
+/// The characters besides letters and digits that Exact and Prefix paths may have where ingress-nginx validates them.
+const STRICT: &str = "/._-";
+
+/// A path that an Ingress wants to serve.
+#[derive(Debug)]
+pub(super) struct Claim<'s> {
+    pub(super) ingress: &'s Observed<Ingress>,
+    pub(super) settings: &'s Settings,
+    pub(super) stable: &'s Stable,
+    pub(super) path: PathKey,
+    pub(super) path_type: PathType,
+    /// Where in the Ingress.
+    pub(super) field: String,
+    pub(super) backend: &'s IngressServiceBackend,
+    /// Whether it is `spec.defaultBackend`, which gives way to any path `/`.
+    pub(super) default: bool,
+}
+
+/// A path and how it is compared: what two claims can clash on, and what a canary finds its route by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct PathKey {
+    pub(super) path: Arc<str>,
+    pub(super) exact: bool,
+}
+
+// === impl Pass ===
+
+impl<'a> Pass<'a> {
+    /// The claims that have their path, oldest first. Those that lost it are told.
+    pub(super) fn claims<'s>(&mut self, host: &Hostname, seen: &'s [Seen<'a>]) -> Vec<Claim<'s>> {
+        let mut claims: Vec<Claim<'s>> = Vec::new();
+        let mut owners: BTreeMap<PathKey, usize> = BTreeMap::new();
+        let all = seen.iter().flat_map(|seen| self.paths_of(host, seen)).collect::<Vec<_>>();
+        let (defaults, paths): (Vec<_>, Vec<_>) = all.into_iter().partition(|claim| claim.default);
+        for claim in paths.into_iter().chain(defaults) {
+            match owners.get(&claim.path).map(|owner| &claims[*owner]) {
+                None => {
+                    owners.insert(claim.path.clone(), claims.len());
+                    claims.push(claim);
+                }
+                Some(owner) if claim.default && !owner.default => {}
+                Some(owner) => {
+                    let problem = claim.lost_to(owner, host);
+                    self.tell(problem);
+                }
+            }
+        }
+        claims
+    }
+
+    /// All claims of an Ingress to paths of a host. What cannot be one is told.
+    fn paths_of<'s>(&mut self, host: &Hostname, seen: &'s Seen<'a>) -> Vec<Claim<'s>> {
+        let mut claims = Vec::new();
+        let (Some(stable), Some(spec)) = (seen.settings.stable(), &seen.ingress.spec) else { return claims };
+        let ingress: &'s Observed<Ingress> = seen.ingress;
+        let claim = |path, path_type, field, backend, default| Claim {
+            ingress,
+            settings: &seen.settings,
+            stable,
+            path,
+            path_type,
+            field,
+            backend,
+            default,
+        };
+        for (index, rule) in spec.rules.iter().flatten().enumerate() {
+            if host_of(rule.host.as_deref()).as_ref() != Ok(host) {
+                continue;
+            }
+            for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
+                let field = format!("spec.rules[{index}].http.paths[{place}]");
+                let Some((key, path_type)) = self.path(&ingress.key, &field, path, true) else { continue };
+                let field_of_backend = format!("{field}.backend");
+                if let Some(backend) = self.service_of(&ingress.key, &field_of_backend, &path.backend) {
+                    claims.push(claim(key, path_type, field, backend, false));
+                }
+            }
+        }
+        let serves_all = host.is_any() && spec.rules.iter().flatten().next().is_none();
+        if let Some(default) = spec.default_backend.as_ref().filter(|_| serves_all || seen.serves(host)) {
+            let field = "spec.defaultBackend".to_owned();
+            if let Some(backend) = self.service_of(&ingress.key, &field, default) {
+                claims.push(claim(PathKey::all(), PathType::Prefix, field, backend, true));
+            }
+        }
+        claims
+    }
+
+    /// Reads the path of a rule. None where it cannot be served.
+    pub(super) fn path(
+        &mut self,
+        object: &ObjectKey,
+        field: &str,
+        path: &HTTPIngressPath,
+        tell: bool,
+    ) -> Option<(PathKey, PathType)> {
+        let text = path.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
+        let mut problem = |field: &str, level, fault: String, effect: &str, mend: &str| {
+            if tell {
+                self.tell(Problem {
+                    object: object.clone(),
+                    field: field.to_owned(),
+                    level,
+                    reason: Reason::InvalidValue,
+                    fault,
+                    effect: effect.to_owned(),
+                    mend: mend.to_owned(),
+                });
+            }
+        };
+        let path_type = match path.path_type.as_str() {
+            "Exact" => PathType::Exact,
+            "Prefix" => PathType::Prefix,
+            "ImplementationSpecific" => PathType::ImplementationSpecific,
+            other => {
+                let fault = if other.is_empty() {
+                    "The path has no type".to_owned()
+                } else {
+                    format!("`{other}` is no type of a path")
+                };
+                let types = "Write `Exact`, `Prefix` or `ImplementationSpecific`";
+                problem(&format!("{field}.pathType"), Level::Error, fault, "The path is not served", types);
+                return None;
+            }
+        };
+        let field = format!("{field}.path");
+        if !text.starts_with('/') {
+            let fault = format!("`{text}` does not begin with `/`");
+            problem(&field, Level::Error, fault, "The path is not served", "Write a path that begins with `/`");
+            return None;
+        }
+        let strict = |c: char| c.is_ascii_alphanumeric() || STRICT.contains(c);
+        if path_type != PathType::ImplementationSpecific && !text.chars().all(strict) {
+            problem(
+                &field,
+                Level::Warning,
+                format!("`{text}` has more than letters, digits, `.`, `_`, `-` and `/`"),
+                "It is compared as it is written; ingress-nginx refuses the object",
+                "Write `pathType: ImplementationSpecific` for a regular expression, or a plain path",
+            );
+        }
+        Some((PathKey { path: text.into(), exact: path_type == PathType::Exact }, path_type))
+    }
+
+    /// The Service of a backend; none where it is something else, which is told.
+    pub(super) fn service_of<'s>(
+        &mut self,
+        object: &ObjectKey,
+        field: &str,
+        backend: &'s IngressBackend,
+    ) -> Option<&'s IngressServiceBackend> {
+        if backend.service.is_none() {
+            let (fault, mend) = match &backend.resource {
+                Some(resource) => (
+                    format!("The backend is a {} named `{}`, not a Service", resource.kind, resource.name),
+                    "Write a Service; no other kind of backend is supported",
+                ),
+                None => ("The backend is missing".to_owned(), "Write a Service and its port"),
+            };
+            self.tell(Problem {
+                object: object.clone(),
+                field: field.to_owned(),
+                level: Level::Error,
+                reason: Reason::Unsupported,
+                fault,
+                effect: "The path is not served".to_owned(),
+                mend: mend.to_owned(),
+            });
+        }
+        backend.service.as_ref()
+    }
+}
+
+// === impl Claim ===
+
+impl Claim<'_> {
+    /// Where the backend is written.
+    pub(super) fn backend_field(&self) -> String {
+        if self.default { format!("{}.service", self.field) } else { format!("{}.backend.service", self.field) }
+    }
+
+    /// What the path is replaced with, if that is something else.
+    pub(super) fn rewrite(&self) -> Option<Arc<str>> {
+        self.stable.rewrite_target.clone().filter(|target| *target != self.path.path)
+    }
+
+    /// Whether it makes the paths of its host regular expressions.
+    pub(super) fn wants_regex(&self) -> bool {
+        self.stable.use_regex || self.rewrite().is_some()
+    }
+
+    /// What a claim is told that lost its path.
+    fn lost_to(&self, owner: &Claim<'_>, host: &Hostname) -> Problem {
+        let path = &self.path.path;
+        let on = if host.is_any() { "any host".to_owned() } else { format!("`{host}`") };
+        let same = self.ingress.key == owner.ingress.key;
+        let (fault, mend) = if same {
+            (format!("`{path}` on {on} stands twice in the Ingress"), "Remove one of them".to_owned())
+        } else {
+            (
+                if self.ingress.age == owner.ingress.age {
+                    format!(
+                        "`{path}` on {on} belongs to {}, which is as old and whose name is greater",
+                        owner.ingress.key
+                    )
+                } else {
+                    format!("`{path}` on {on} belongs to {}, which is older", owner.ingress.key)
+                },
+                if self.ingress.key.namespace == owner.ingress.key.namespace {
+                    "Remove it here, or make this Ingress a canary of that one with `canary: \"true\"`".to_owned()
+                } else {
+                    "Remove it here, or there".to_owned()
+                },
+            )
+        };
+        Problem {
+            object: self.ingress.key.clone(),
+            field: self.field.clone(),
+            level: Level::Error,
+            reason: Reason::Conflict,
+            fault,
+            effect: "This path has no effect".to_owned(),
+            mend,
+        }
+    }
+}
+
+// === impl PathKey ===
+
+impl PathKey {
+    /// All paths.
+    pub(super) fn all() -> Self {
+        Self { path: "/".into(), exact: false }
+    }
+}

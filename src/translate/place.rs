@@ -1,0 +1,242 @@
+//! Places: from claims to the routes of a host.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    key::{ClusterKey, Hostname, ObjectKey, PathType, RouteId},
+    problem::{Level, Problem, Reason},
+    route::{
+        Affinity, HostBuilder, HostTable, PathRule, Pattern, PatternFlags, Policy, Rewrite, Route, Side, Split,
+        SslRedirect,
+    },
+};
+
+use super::{
+    Role,
+    backend::Backend,
+    claim::Claim,
+    host::{Pass, Seen},
+};
+
+/// A claim that became a route.
+#[derive(Debug)]
+pub(super) struct Placed<'s> {
+    pub(super) claim: Claim<'s>,
+    pub(super) cluster: ClusterKey,
+    pub(super) route: Route<ClusterKey, RouteId>,
+}
+
+/// What holds for all routes of a host.
+struct Ground {
+    /// Whether its paths are regular expressions.
+    regex: bool,
+    /// Whether it has a certificate.
+    certificate: bool,
+    /// Whether all its paths are closed.
+    closed: bool,
+}
+
+// === impl Pass ===
+
+impl<'a> Pass<'a> {
+    /// The routes of the Ingresses of `source`, which may have this host as an alias.
+    pub(super) fn routes(&mut self, source: &Hostname, seen: &[Seen<'a>]) -> HostTable<ClusterKey, RouteId> {
+        let claims = self.claims(source, seen);
+        let ground = Ground {
+            regex: claims.iter().any(Claim::wants_regex),
+            certificate: seen.iter().any(|seen| seen.has_certificate(source)),
+            closed: self.closed(source, seen, &claims),
+        };
+        let app_root = claims.iter().find_map(|claim| claim.stable.app_root.clone());
+
+        let mut policies = BTreeMap::new();
+        let mut placed: Vec<_> =
+            claims.into_iter().filter_map(|claim| self.place(claim, &ground, &mut policies)).collect();
+        self.attach_canaries(source, seen, &mut placed);
+        let routes = placed.into_iter().map(|placed| placed.route);
+        HostBuilder::new(self.host.clone()).app_root(app_root).extend(routes).build()
+    }
+
+    /// Whether all paths of a host are closed, since an Ingress wants of its clients what is not built yet. Ingresses that
+    /// are closed by another are told.
+    fn closed(&mut self, host: &Hostname, seen: &[Seen<'a>], claims: &[Claim<'_>]) -> bool {
+        let closes = |seen: &&Seen<'a>| seen.settings.stable().is_some_and(|stable| stable.closes_hosts);
+        let Some(closing) = seen.iter().filter(|seen| seen.serves(host)).find(closes) else { return false };
+        for claim in claims.iter().filter(|claim| !claim.stable.closed) {
+            self.tell(Problem {
+                object: claim.ingress.key.clone(),
+                field: claim.field.clone(),
+                level: Level::Error,
+                reason: Reason::NotYet,
+                fault: format!("{} asks the clients of `{host}` for what is not built yet", closing.ingress.key),
+                effect: "The path is closed too: it answers 503".to_owned(),
+                mend: "See that Ingress".to_owned(),
+            });
+        }
+        true
+    }
+
+    /// Makes a route of a claim. None where its pattern does not compile, which is told.
+    fn place<'s>(
+        &mut self,
+        claim: Claim<'s>,
+        ground: &Ground,
+        policies: &mut BTreeMap<(ObjectKey, bool), Arc<Policy>>,
+    ) -> Option<Placed<'s>> {
+        let (key, stable) = (&claim.ingress.key, claim.stable);
+        let path = claim.path.path.clone();
+        let rule = if ground.regex {
+            PathRule::Regex(self.path_pattern(&claim)?)
+        } else if claim.path.exact {
+            PathRule::Exact(path.clone())
+        } else {
+            self.tell_if_regex(&claim);
+            PathRule::Prefix(path.clone())
+        };
+        if !ground.regex {
+            self.tell_unreachable(&claim);
+        }
+
+        let ssl = stable.force_ssl_redirect || (stable.ssl_redirect && ground.certificate);
+        let exempt = self.options.no_ssl_redirect.iter().any(|exempt| path.starts_with(&**exempt));
+        let ssl = ssl && !exempt;
+        let policy = policies.entry((key.clone(), ssl)).or_insert_with(|| {
+            let ssl_redirect = if ssl { SslRedirect::On } else { SslRedirect::Off };
+            Arc::new(Policy { ssl_redirect, ..stable.policy.clone() })
+        });
+        let mut policy = policy.clone();
+        if let Some(target) = claim.rewrite() {
+            // It compiled as a path, so it compiles here.
+            let pattern = Pattern::new(&path, PatternFlags::REWRITE).ok()?;
+            policy = Arc::new(Policy { rewrite: Some(Rewrite { pattern, target }), ..(*policy).clone() });
+        }
+
+        let backend_field = claim.backend_field();
+        let role = if claim.default { Role::Default } else { Role::Stable };
+        let backend = self.backend(key, &backend_field, claim.backend, claim.settings.via, role)?;
+        let split = if ground.closed || stable.closed {
+            Split::to(None)
+        } else {
+            self.wants(key, backend_field, &backend, role);
+            let mut split = Split::to(side(&claim, &backend));
+            split.fallback = self.fallback(&claim);
+            split.affinity = self.affinity(&claim, ground.regex);
+            split.rules_before_affinity = stable.rules_before_affinity;
+            split
+        };
+        let id = RouteId { host: self.host.clone(), path, path_type: claim.path_type, ingress: key.clone() };
+        let service = backend.cluster.service.clone();
+        let route = Route { state: id.clone(), id, path: rule, split, policy, service };
+        Some(Placed { claim, cluster: backend.cluster, route })
+    }
+
+    /// Compiles a path of a host whose paths are regular expressions.
+    fn path_pattern(&mut self, claim: &Claim<'_>) -> Option<Pattern> {
+        let path = &claim.path.path;
+        let (level, reason, fault, effect, mend, pattern) = match Pattern::new(path, PatternFlags::PATH) {
+            Ok(pattern) if pattern.backtracks() => (
+                Level::Warning,
+                Reason::Differs,
+                format!("`{path}` needs look-around, back-references or the like"),
+                "It is searched within a limit; a search that is given up found nothing",
+                "Write it without them",
+                Some(pattern),
+            ),
+            Ok(pattern) => return Some(pattern),
+            Err(fault) => (
+                Level::Error,
+                Reason::InvalidValue,
+                format!("`{path}` is no regular expression that can be used: {fault}"),
+                "The path is not served",
+                "Correct it; all paths of a host with `use-regex` or `rewrite-target` are regular expressions",
+                None,
+            ),
+        };
+        self.tell(Problem {
+            object: claim.ingress.key.clone(),
+            field: format!("{}.path", claim.field),
+            level,
+            reason,
+            fault,
+            effect: effect.to_owned(),
+            mend: mend.to_owned(),
+        });
+        pattern
+    }
+
+    /// Tells of a path that looks like a regular expression on a host where it is none.
+    fn tell_if_regex(&mut self, claim: &Claim<'_>) {
+        let path = &claim.path.path;
+        if claim.path_type != PathType::ImplementationSpecific
+            || !path.contains(['*', '(', '[', '|', '^', '$', '\\', '+'])
+        {
+            return;
+        }
+        self.tell(Problem {
+            object: claim.ingress.key.clone(),
+            field: format!("{}.path", claim.field),
+            level: Level::Warning,
+            reason: Reason::InvalidValue,
+            fault: format!("`{path}` looks like a regular expression"),
+            effect: "It is compared letter by letter".to_owned(),
+            mend: format!("Write `{}/use-regex: \"true\"` if it is one", self.options.annotation_prefix),
+        });
+    }
+
+    /// Tells of a path that no request can have, since requests are compared decoded and without dots.
+    fn tell_unreachable(&mut self, claim: &Claim<'_>) {
+        let path = &claim.path.path;
+        let dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+        let fault = if path.contains("//") || dots {
+            "`//`, `/./` and `/../` are taken out of the path of a request before it is compared"
+        } else if path.contains('%') {
+            "`%` is decoded in the path of a request before it is compared"
+        } else if path.contains(['?', '#']) {
+            "The query is not part of the path that is compared"
+        } else {
+            return;
+        };
+        self.tell(Problem {
+            object: claim.ingress.key.clone(),
+            field: format!("{}.path", claim.field),
+            level: Level::Warning,
+            reason: Reason::InvalidValue,
+            fault: fault.to_owned(),
+            effect: format!("Hardly any request is for `{path}`"),
+            mend: "Write the path decoded, without dots and without a query".to_owned(),
+        });
+    }
+
+    /// The side that serves while the stable one has no endpoint.
+    fn fallback(&mut self, claim: &Claim<'_>) -> Option<Side<ClusterKey>> {
+        let name = claim.stable.fallback.as_deref()?;
+        let field = format!("metadata.annotations[{}/default-backend]", self.options.annotation_prefix);
+        let backend = self.first_backend(&claim.ingress.key, &field, name)?;
+        self.wants(&claim.ingress.key, field, &backend, Role::Fallback);
+        Some(side(claim, &backend))
+    }
+
+    /// The affinity of a route. A pattern cannot be the path of a cookie.
+    fn affinity(&mut self, claim: &Claim<'_>, regex: bool) -> Option<Arc<Affinity>> {
+        let mut affinity = claim.stable.affinity.clone()?;
+        if regex && affinity.path.is_none() {
+            affinity.path = Some("/".into());
+            let prefix = &self.options.annotation_prefix;
+            self.tell(Problem {
+                object: claim.ingress.key.clone(),
+                field: format!("metadata.annotations[{prefix}/affinity]"),
+                level: Level::Warning,
+                reason: Reason::Unsupported,
+                fault: "The paths of the host are regular expressions, which cannot be the path of a cookie".to_owned(),
+                effect: "The path of the cookie is `/`".to_owned(),
+                mend: format!("Write `{prefix}/session-cookie-path`"),
+            });
+        }
+        Some(Arc::new(affinity))
+    }
+}
+
+/// The side of a backend, balanced as its Ingress says.
+fn side(claim: &Claim<'_>, backend: &Backend) -> Side<ClusterKey> {
+    Side { backend: backend.cluster.clone(), name: backend.name.clone(), balance: claim.settings.balance.clone() }
+}
