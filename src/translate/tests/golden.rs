@@ -17,6 +17,7 @@ use crate::{
     problem::Problem,
     route::{Balance, Canary, Host, HostTable, PathRule, Policy, Route, Side},
     translate::{Translation, translate},
+    upstream::{Endpoints, Origin},
 };
 
 /// The manifests of all cases.
@@ -59,6 +60,7 @@ fn manifests_become_what_stands_beside_them() {
     let bless = std::env::var_os("SERIN_BLESS").is_some();
     let mut wrong = Vec::new();
     let cases = cases();
+    assert!(cases.len() >= 60, "there are {} cases", cases.len());
     for case in cases {
         let manifest = fs::read_to_string(&case).expect("the case can be read");
         let options = options(&case);
@@ -80,15 +82,17 @@ fn shown(translation: &Translation) -> String {
         .values()
         .filter_map(|output| Some((output.host.to_string(), host(output.table.as_ref()?))))
         .collect();
-    let clusters: Map<_, _> = translation
-        .clusters
-        .values()
-        .map(|cluster| (cluster.key.to_string(), serde_json::to_value(&cluster.endpoints).expect("they are plain")))
-        .map(|(key, value)| (key, simplified(value)))
-        .collect();
+    let clusters: Map<_, _> =
+        translation.clusters.values().map(|cluster| (cluster.key.to_string(), endpoints(&cluster.endpoints))).collect();
     let problems: Vec<_> = translation.problems.iter().map(problem).collect();
     let mut text = String::new();
-    let parts = [("hosts", Value::Object(hosts)), ("clusters", Value::Object(clusters)), ("problems", json!(problems))];
+    let default = translation.default_backend.as_ref().map(ToString::to_string);
+    let parts = [
+        ("hosts", Value::Object(hosts)),
+        ("default", json!(default)),
+        ("clusters", Value::Object(clusters)),
+        ("problems", json!(problems)),
+    ];
     for (name, part) in parts {
         if !is_empty(&part) {
             write_entry(&mut text, 0, name, &part);
@@ -173,6 +177,17 @@ fn canary(canary: &Canary<ClusterKey>) -> Value {
     Value::Object(shown)
 }
 
+fn endpoints(endpoints: &Endpoints) -> Value {
+    let origin = match endpoints.origin() {
+        Origin::Addresses(addresses) => json!(addresses),
+        Origin::Name(name) => json!(format!("what DNS answers for {name}")),
+    };
+    match endpoints.client_ip_affinity() {
+        Some(timeout) => json!({ "to": origin, "client-ip-affinity": timeout.as_secs() }),
+        None => origin,
+    }
+}
+
 /// A policy without what is the default.
 fn policy(policy: &Policy) -> Value {
     let plain = |policy: &Policy| serde_json::to_value(policy).expect("it is plain");
@@ -187,6 +202,7 @@ fn without(value: Value, other: &Value) -> Value {
         match (&value, other) {
             (_, Some(other)) if *other == value => None,
             (Value::Object(_), Some(Value::Object(_))) => Some((key, without(value, other?))),
+            (Value::Null, _) => Some((key, json!("none"))),
             _ => Some((key, value)),
         }
     });
