@@ -1,0 +1,336 @@
+//! What a request and a connection cost in memory, counted.
+//!
+//! A plain request allocates at most twice on the worker's thread, an idle connection holds at most 4 KB, and a body of
+//! 2 GiB passes in the memory of a few buffers, in either direction. A test of its own, since a process has one
+//! allocator.
+//!
+//! Only what the worker's thread allocates counts: it is marked by the connector, which runs there.
+
+#![expect(unsafe_code, reason = "an allocator cannot be written without")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use serin::{
+    key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
+    lifecycle::{Drainer, drain},
+    live::Live,
+    metrics::{Metrics, RouteLabels, RouteState, Settings},
+    proxy::{
+        Config, Connect, Proxy, RoutingTable, Shared, Tcp,
+        log::{self, Format},
+    },
+    route::{Host, HostBuilder, PathRule, Policy, Route, Side, Split},
+    upstream::{Cluster, Endpoint, EndpointSpec, Endpoints},
+};
+
+// === counting ===
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static LIVE: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
+
+thread_local!(static IS_WORKER: Cell<bool> = const { Cell::new(false) });
+
+fn count(allocations: u64, bytes: i64) {
+    // A thread that is ending has no mark any more.
+    if IS_WORKER.try_with(Cell::get).unwrap_or(false) {
+        ALLOCATIONS.fetch_add(allocations, Relaxed);
+        PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+    }
+}
+
+// SAFETY: everything is left to the system's allocator; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as i64);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as i64));
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as i64);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(1, size as i64 - layout.size() as i64);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Plain TCP, and the mark.
+#[derive(Clone)]
+struct Marking;
+
+impl Connect for Marking {
+    type Stream = tokio::net::TcpStream;
+
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<Self::Stream> {
+        IS_WORKER.set(true);
+        Tcp.connect(endpoint).await
+    }
+
+    fn is_open(stream: &Self::Stream) -> bool {
+        Tcp::is_open(stream)
+    }
+}
+
+// === the gateway ===
+
+struct Gateway {
+    address: SocketAddr,
+    drainer: Drainer,
+    proxy: Option<Proxy>,
+}
+
+impl Gateway {
+    fn to(endpoint: SocketAddr, format: Format) -> Self {
+        let (metrics, meters) = Metrics::new(&Settings::default());
+        let (_, logs) = log::start(format, Box::new(io::sink()), 1, metrics.meters()).unwrap();
+        let (drainer, drain) = drain();
+        let table = Arc::new(Live::new(table(endpoint, &metrics)));
+        let shared = Shared { table, drain, metrics, epoch: Instant::now() };
+        let config =
+            Config { listen: vec![([127, 0, 0, 1], 0).into()], keep_alive_requests: 1_000_000, ..Config::default() };
+        let proxy = Proxy::start_with(config, &shared, &Marking, meters, logs).unwrap();
+        Self { address: proxy.local_addrs()[0], drainer, proxy: Some(proxy) }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.drainer.end_now();
+        if let Some(proxy) = self.proxy.take() {
+            proxy.join();
+        }
+    }
+}
+
+fn table(endpoint: SocketAddr, metrics: &Metrics) -> RoutingTable {
+    let name = Hostname::parse("shop.example").unwrap();
+    let key =
+        ClusterKey { namespace: "shop".into(), service: "web".into(), port: PortRef::Number(80), via: Via::default() };
+    let cluster = Cluster::new(key);
+    cluster.replace(&Endpoints::of([EndpointSpec::new(endpoint)]));
+    let labels = RouteLabels {
+        namespace: "shop".into(),
+        ingress: "web".into(),
+        service: "web".into(),
+        path: "/".into(),
+        host: "shop.example".into(),
+    };
+    let ingress = ObjectKey::ingress("shop", "web");
+    let route = Route {
+        id: RouteId { host: name.clone(), path: "/".into(), path_type: PathType::Prefix, ingress },
+        state: Arc::new(RouteState::new(metrics, labels, [])),
+        path: PathRule::Prefix("/".into()),
+        split: Split::to(Side::new(cluster, "shop-web-80")),
+        policy: Arc::new(Policy { body_limit: None, ..Policy::default() }),
+        service: "web".into(),
+    };
+    let host = Host::Routes(HostBuilder::new(name.clone()).push(route).build());
+    RoutingTable::new().with_host(name, Some(Arc::new(host)))
+}
+
+/// An endpoint: each connection is served by `serve`.
+fn endpoint(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (serve, stream) = (Arc::clone(&serve), stream.unwrap());
+            stream.set_nodelay(true).unwrap();
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+/// Reads until the end of a head and returns what came after it.
+fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            return Ok(bytes.split_off(end + 4));
+        }
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(&piece[..count]);
+    }
+}
+
+/// Sends a request and reads an answer of two bytes.
+fn ask(stream: &mut TcpStream, request: &str) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut body = read_head(stream).unwrap();
+    let got = body.len();
+    body.resize(2, 0);
+    stream.read_exact(&mut body[got..]).unwrap();
+    assert_eq!(body, b"ok");
+}
+
+/// Answers each request with two bytes; `body` is the length of every request's body.
+fn tiny(body: usize) -> SocketAddr {
+    endpoint(move |mut stream| {
+        loop {
+            let mut rest = read_head(&mut stream)?;
+            let got = rest.len();
+            rest.resize(body, 0);
+            stream.read_exact(&mut rest[got..])?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    })
+}
+
+const GET: &str = "GET /cart?user=7 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: test/1.0\r\nAccept: */*\r\n\
+                   Accept-Encoding: gzip\r\nCookie: session=abc; theme=dark\r\n\r\n";
+
+/// What is counted is counted for the whole process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+// === the rules ===
+
+#[test]
+fn a_plain_request_allocates_at_most_twice() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let post = format!(
+        "{}Content-Length: 4\r\n\r\nbody",
+        GET.replace("GET", "POST").trim_end_matches("\r\n").to_owned() + "\r\n"
+    );
+    for (request, body, format) in
+        [(GET, 0, Format::Off), (GET, 0, Format::Nginx), (GET, 0, Format::Json), (&*post, 4, Format::Off)]
+    {
+        let gateway = Gateway::to(tiny(body), format);
+        let mut stream = gateway.connect();
+        for _ in 0..200 {
+            ask(&mut stream, request);
+        }
+        let before = ALLOCATIONS.load(Relaxed);
+        for _ in 0..1000 {
+            ask(&mut stream, request);
+        }
+        let each = (ALLOCATIONS.load(Relaxed) - before) as f64 / 1000.0;
+        eprintln!("{} with the log {format}: {each} allocations", &request[..4]);
+        assert!(each <= 2.0, "{each} allocations for {request:?} with the log {format}");
+    }
+}
+
+#[test]
+fn an_idle_connection_holds_at_most_4_kb() {
+    const CONNECTIONS: usize = 400;
+    let _alone = ONE_AT_A_TIME.lock();
+    let gateway = Gateway::to(tiny(0), Format::Off);
+    let mut first = gateway.connect();
+    ask(&mut first, GET);
+    let before = LIVE.load(Relaxed);
+    let mut streams = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = gateway.connect();
+        ask(&mut stream, GET);
+        streams.push(stream);
+    }
+    // The last has become idle when the first is served again.
+    ask(&mut first, GET);
+    let each = (LIVE.load(Relaxed) - before) / CONNECTIONS as i64;
+    eprintln!("{each} bytes for an idle connection");
+    assert!(each <= 4096, "{each} bytes");
+}
+
+const LONG: u64 = 2 << 30;
+
+#[test]
+fn a_body_of_2_gib_comes_down_in_constant_memory() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let gateway = Gateway::to(
+        endpoint(|mut stream| {
+            read_head(&mut stream)?;
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n")?;
+            send_long(&mut stream)
+        }),
+        Format::Off,
+    );
+    let mut stream = gateway.connect();
+    stream.write_all(GET.as_bytes()).unwrap();
+    let start = read_head(&mut stream).unwrap().len() as u64;
+    read_long(&mut stream, LONG - start).unwrap();
+    assert_constant();
+}
+
+#[test]
+fn a_body_of_2_gib_goes_up_in_constant_memory() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let gateway = Gateway::to(
+        endpoint(|mut stream| {
+            let start = read_head(&mut stream)?.len() as u64;
+            read_long(&mut stream, LONG - start)?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        }),
+        Format::Off,
+    );
+    let mut stream = gateway.connect();
+    write!(stream, "PUT / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: {LONG}\r\n\r\n").unwrap();
+    send_long(&mut stream).unwrap();
+    assert_eq!(read_head(&mut stream).unwrap(), b"ok");
+    assert_constant();
+}
+
+fn send_long(stream: &mut TcpStream) -> io::Result<()> {
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..LONG >> 20 {
+        stream.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+fn read_long(stream: &mut TcpStream, mut left: u64) -> io::Result<()> {
+    let mut piece = vec![0; 1 << 20];
+    while left > 0 {
+        let count = stream.read(&mut piece)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+/// The peak is a few buffers above what there was at the end of the tests before.
+fn assert_constant() {
+    let peak = PEAK.swap(0, Relaxed) - LIVE.load(Relaxed).min(0);
+    eprintln!("{peak} bytes at most");
+    assert!(peak < 2 << 20, "{peak} bytes");
+}
