@@ -14,7 +14,7 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
 
-use super::{connect::Connect, h1, worker::Worker};
+use super::{connect::Connect, h1, listen, worker::Worker};
 use crate::metrics::Count;
 
 /// How long to wait when the process has no file descriptor left.
@@ -35,14 +35,13 @@ pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListe
     let mut draining = pin!(worker.shared.drain.started());
     loop {
         let accepted = tokio::select! {
-            biased;
             accepted = listener.accept() => accepted,
             () = &mut draining => break,
         };
         take(&worker, &door, accepted).await;
     }
-    // Whoever the kernel has let in already must not be turned away.
-    loop {
+    // Whoever the kernel has let in already must not be turned away. It lets in others all the time, so there is an end.
+    for _ in 0..listen::BACKLOG {
         let accepted = poll_fn(|cx| match listener.poll_accept(cx) {
             Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
             Poll::Pending => Poll::Ready(None),

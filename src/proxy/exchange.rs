@@ -18,6 +18,9 @@ use super::{
 };
 use crate::http::{BadBody, Malformed, Refusal};
 
+/// How many interim answers are passed on.
+const MOST_INTERIM: u64 = 64;
+
 /// How long the sides may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -136,6 +139,12 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         Self { down, up, timer, patience, replay, reply, progress: Progress::default() }
     }
 
+    /// Whether all of the request was sent.
+    pub(crate) fn request_is_sent(&self) -> bool {
+        self.progress.request_state == RequestState::Sent
+    }
+
+    /// Moves what can be moved. A client that has ended its half of the connection counts as gone, as with nginx.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         if self.timer.has_fired()
             && let Some(ended) = self.overdue()
@@ -148,7 +157,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         if let Poll::Ready(ended) = self.poll_response(cx) {
             return Poll::Ready(ended);
         }
-        if self.progress.request_state == RequestState::Sent && self.down.poll_gone(cx).is_ready() {
+        if self.request_is_sent() && self.down.poll_gone(cx).is_ready() {
             return Poll::Ready(Ended::Gone);
         }
         self.watch();
@@ -188,8 +197,18 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
             if let Some(head) = self.progress.head {
                 break head;
             }
+            // Interim answers do not wait for the final one, and do not pile up before a client that reads nothing.
+            if self.progress.interim > 0 && ready!(self.down.poll_flush(cx)).is_err() {
+                return Poll::Ready(Ended::Gone);
+            }
             match self.up.poll_head(cx) {
-                Poll::Ready(Ok(head)) if head.is_interim => self.pass_interim(),
+                Poll::Ready(Ok(head)) if head.is_interim => {
+                    if self.progress.interim == MOST_INTERIM {
+                        let refusal = Refusal::BadUpstream(Malformed::Status);
+                        return Poll::Ready(Ended::Unanswered(Failure::Invalid(refusal)));
+                    }
+                    self.pass_interim();
+                }
                 Poll::Ready(Ok(head)) if self.reply.holds_back(head.status) => {
                     return Poll::Ready(Ended::Unanswered(Failure::Status(head.status)));
                 }
@@ -198,13 +217,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
                     self.progress.head = Some(head);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Unanswered(error.into())),
-                Poll::Pending => {
-                    // Interim answers must not wait for the final one.
-                    return match self.down.poll_flush(cx) {
-                        Poll::Ready(Err(_)) => Poll::Ready(Ended::Gone),
-                        _ => Poll::Pending,
-                    };
-                }
+                Poll::Pending => return Poll::Pending,
             }
         };
         if head.switches {
@@ -227,7 +240,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     }
 
     fn pass_head(&mut self) {
-        let request_is_sent = self.progress.request_state == RequestState::Sent;
+        let request_is_sent = self.request_is_sent();
         let (down, reply) = (&mut *self.down, &mut *self.reply);
         let coding = self.up.with_head(|head| reply.pass(down, head, request_is_sent));
         self.up.pass_head(coding);

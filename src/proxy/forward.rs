@@ -68,8 +68,8 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
     worker: &Worker<C>,
     down: &mut D,
     timer: &Timer,
-    mut job: Job<'_>,
-    mut outbox: Outbox,
+    job: &mut Job<'_>,
+    outbox: &mut Outbox,
     record: &mut Record<'_>,
 ) -> Outcome<C::Stream> {
     let asked = down.asked();
@@ -129,12 +129,13 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
             Ok(connection) => {
                 facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
                 let Pooled { stream, life } = connection;
-                let mut up = Endpoint::new(stream, outbox, asked, &worker.response);
+                let mut up = Endpoint::new(stream, std::mem::take(outbox), asked, &worker.response);
                 let mut exchange = Exchange::new(down, &mut up, timer, &patience, &mut replay, &mut reply);
                 let ended = poll_fn(|cx| exchange.poll(cx)).await;
+                let is_over = matches!(ended, Ended::Complete) && exchange.request_is_sent();
                 facts.body_bytes = up.body_received();
                 let seen = up.has_sent();
-                let remains = up.end(matches!(ended, Ended::Complete) && down.is_complete());
+                let remains = up.end(is_over);
                 if matches!(ended, Ended::Switched) {
                     record.answered(facts.answered(&reply, began));
                     lease.succeeded(began.elapsed(), worker.millis(began));
@@ -143,7 +144,7 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
                 if remains.is_reusable && !lease.endpoint().is_removed() {
                     worker.pool.give(&lease.id(), Pooled { stream: remains.stream, life });
                 }
-                outbox = remains.outbox;
+                *outbox = remains.outbox;
                 (ended, seen)
             }
         };

@@ -11,7 +11,7 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many connections the kernel keeps for a worker that is busy.
-const BACKLOG: i32 = 8192;
+pub(crate) const BACKLOG: i32 = 8192;
 
 /// Binds `address` once for each of `count` workers. Port 0 is any free port, the same for all.
 ///

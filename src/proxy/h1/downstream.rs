@@ -30,6 +30,8 @@ pub(crate) struct Client<S> {
     sends_chunks: bool,
     /// Whether the connection lives on after the answer, once the head of one was written.
     keep_alive: bool,
+    /// Whether nothing but the connection's end tells the client where the answer ends.
+    ends_with_connection: bool,
     head_sent: u64,
 }
 
@@ -46,6 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             expects_continue: false,
             sends_chunks: false,
             keep_alive: false,
+            ends_with_connection: false,
             head_sent: 0,
         }
     }
@@ -80,6 +83,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.sends_chunks = false;
         self.keep_alive = keep_alive;
         self.head_sent += head as u64;
+    }
+
+    /// Whether nothing but the connection's end tells the client where the answer ends.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        self.ends_with_connection
     }
 
     /// How many bytes of heads were given to be sent as the answer.
@@ -155,6 +163,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Downstream for Client<S> {
         if !head.is_interim() {
             self.expects_continue = false;
             self.keep_alive = delivery.keep_alive;
+            self.ends_with_connection = match delivery.coding {
+                Coding::Pass => head.framing() == Framing::UntilClose,
+                Coding::Decode => true,
+                Coding::Chunk => false,
+            };
             self.sends_chunks = delivery.coding == Coding::Chunk;
         }
         delivery.coding

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use super::outbox::Outbox;
 use crate::{
     http::{Asked, Forwarded, Framing, Refusal, RequestEdits, RequestView, write_request},
@@ -46,12 +48,8 @@ pub(crate) enum Then<'t> {
     Refuse(Refusal),
 }
 
-/// A request id: the client's or a new one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestId {
-    bytes: [u8; 128],
-    length: u8,
-}
+/// A request id: the client's, or a new one, which has this length.
+pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
 /// What is known of the client.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +76,8 @@ pub(crate) fn begin<'t, C: Connect>(
     record: &mut Record<'t>,
 ) -> Begun<'t> {
     let request_id = match view.request_id() {
-        Some(id) => RequestId::of(id),
-        None => RequestId::of(&worker.random_id()),
+        Some(id) => RequestId::from_slice(id),
+        None => RequestId::from(worker.random_id()),
     };
     let mut made = [0; TRACEPARENT];
     let traceparent = match view.traceparent() {
@@ -92,10 +90,10 @@ pub(crate) fn begin<'t, C: Connect>(
     record.method = Method::of(view.method());
     if worker.log.borrow().is_on() {
         let trace = view.traceparent().unwrap_or(&made);
-        record.notes = Some(Notes::of(view, request_id.bytes(), &trace[3..35]));
+        record.notes = Some(Notes::of(view, &request_id, &trace[3..35]));
     }
 
-    let asking = Asking { view, peer, request_id: request_id.bytes() };
+    let asking = Asking { view, peer, request_id: &request_id };
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
@@ -129,7 +127,7 @@ pub(crate) fn begin<'t, C: Connect>(
                         port: peer.door.port_text.as_bytes(),
                         host: b"",
                     },
-                    request_id: request_id.bytes(),
+                    request_id: &request_id,
                     traceparent,
                     ..RequestEdits::default()
                 };
@@ -169,22 +167,6 @@ fn make_traceparent<C: Connect>(worker: &Worker<C>) -> [u8; TRACEPARENT] {
     value[3..35].copy_from_slice(&trace);
     value[36..52].copy_from_slice(&span[..16]);
     value
-}
-
-// === impl RequestId ===
-
-impl RequestId {
-    /// The id, of which at most 128 bytes are used.
-    pub(crate) fn of(id: &[u8]) -> Self {
-        let mut bytes = [0; 128];
-        let length = id.len().min(bytes.len());
-        bytes[..length].copy_from_slice(&id[..length]);
-        Self { bytes, length: length as u8 }
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
-    }
 }
 
 // === impl Asking ===

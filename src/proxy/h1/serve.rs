@@ -4,9 +4,10 @@ use std::{
     future::poll_fn,
     net::{IpAddr, SocketAddr},
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -66,6 +67,10 @@ pub(crate) async fn serve<C: Connect>(
         match then {
             Afterwards::Keep => {}
             Afterwards::Close => return,
+            Afterwards::Reset => {
+                let _ = SockRef::from(&connection.client.stream).set_linger(Some(Duration::ZERO));
+                return;
+            }
             Afterwards::Linger => return Box::pin(linger(&mut connection.client.stream, &connection.timer)).await,
         }
     }
@@ -101,6 +106,8 @@ enum Afterwards {
     Close,
     /// It is closed once the client has taken the answer.
     Linger,
+    /// It is ended in a way that the client cannot take for the end of an answer.
+    Reset,
 }
 
 // === impl Connection ===
@@ -175,7 +182,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         let mut record = Record::new(started);
         let keep_alive = self.served < worker.config.keep_alive_requests && !worker.config.keep_alive.is_zero();
 
-        let begun = {
+        let mut begun = {
             let storage = worker.request.borrow();
             let peer = Peer { address: self.address, text: &self.address_text, door: self.door };
             let view = storage.view(self.client.inbox.bytes());
@@ -184,12 +191,13 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         let sent_before = self.client.outbox.written();
         self.client.begin(length, begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
 
-        let afterwards = match begun.then {
+        // By reference all along: what is moved into a future takes its room there twice.
+        let afterwards = match &mut begun.then {
             Then::Redirect { status, location } => {
-                record.status = status;
-                self.redirect(status, &location, begun.asked, keep_alive).await
+                record.status = *status;
+                self.redirect(*status, location, begun.asked, keep_alive).await
             }
-            Then::Refuse(refusal) => self.refuse(refusal, begun.asked, &begun.request_id, &mut record).await,
+            Then::Refuse(refusal) => self.refuse(*refusal, begun.asked, &begun.request_id, &mut record).await,
             Then::Forward(job, outbox) => {
                 let idle = job.policy.timeouts.read;
                 match forward(worker, &mut self.client, &self.timer, job, outbox, &mut record).await {
@@ -198,6 +206,8 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
                     Outcome::Refused(refusal) => {
                         self.refuse(refusal, begun.asked, &begun.request_id, &mut record).await
                     }
+                    // An end would be taken for the end of the answer.
+                    Outcome::Truncated if self.client.ends_with_connection() => Afterwards::Reset,
                     Outcome::Truncated => Afterwards::Close,
                     Outcome::Gone => {
                         if record.status == 0 {
@@ -231,9 +241,9 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
     async fn refuse_bytes(&mut self, refusal: Refusal, started: Instant) -> Afterwards {
         let worker = self.worker;
         let mut record = Record::new(started);
-        let request_id = RequestId::of(&worker.random_id());
+        let request_id = RequestId::from(worker.random_id());
         if worker.log.borrow().is_on() {
-            record.notes = Some(Notes::raw(self.client.inbox.bytes(), request_id.bytes()));
+            record.notes = Some(Notes::raw(self.client.inbox.bytes(), &request_id));
         }
         record.request_bytes = self.client.inbox.len() as u64;
         let length = self.client.inbox.len();
@@ -260,7 +270,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         let keep_alive = self.may_keep();
         let out = self.client.outbox.head();
         let before = out.len();
-        let keep_alive = write_refusal(refusal, asked, request_id.bytes(), &worker.date(), keep_alive, out);
+        let keep_alive = write_refusal(refusal, asked, request_id, &worker.date(), keep_alive, out);
         let written = &self.client.outbox.head()[before..];
         let head = memchr::memmem::find(written, b"\r\n\r\n").map_or(written.len(), |at| at + 4);
         self.client.answered(head, keep_alive);

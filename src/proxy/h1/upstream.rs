@@ -73,9 +73,11 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin> Endpoint<'w, S> {
         self.body.payload()
     }
 
-    /// Ends the try. The connection can be used again where the answer `is_complete` and so is the request.
-    pub(crate) fn end(self, is_complete: bool) -> Remains<S> {
-        let is_reusable = is_complete && self.keep_alive && self.body.is_complete() && self.inbox.is_empty();
+    /// Ends the try. The connection can be used again only where both request and answer are over: what is left of one
+    /// would be taken for the beginning of the next.
+    pub(crate) fn end(self, is_over: bool) -> Remains<S> {
+        let is_reusable =
+            is_over && self.outbox.is_empty() && self.keep_alive && self.body.is_complete() && self.inbox.is_empty();
         Remains { stream: self.stream, inbox: self.inbox, outbox: self.outbox, is_reusable }
     }
 }

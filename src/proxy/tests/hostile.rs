@@ -102,6 +102,55 @@ fn an_answer_that_is_shorter_than_it_says_is_seen_as_cut_off() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_seen_as_such_also_where_only_the_end_of_the_connection_ends_it() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut line = gateway.connect();
+    line.send("GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n");
+    let mut bytes = Vec::new();
+    let end = std::io::Read::read_to_end(&mut line.stream, &mut bytes);
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn endless_interim_answers_are_refused() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        for _ in 0..1000 {
+            line.send("HTTP/1.1 102 Processing\r\n\r\n");
+        }
+        line.rest();
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut line = gateway.connect();
+    line.send(GET);
+    let mut status = 102;
+    while status == 102 {
+        status = line.answer(false).status();
+    }
+    assert_eq!(status, 502);
+}
+
+#[test]
+fn a_connection_on_which_the_request_was_not_sent_whole_is_not_used_again() {
+    // It answers before it has the body, as if the request were over.
+    let endpoint = Endpoint::run(|_, mut line| {
+        while line.read_head().is_some() {
+            line.send(OK);
+        }
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut line = gateway.connect();
+    line.send("POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1000\r\n\r\nbody");
+    assert_eq!(line.answer(true).status(), 200);
+    assert_eq!(gateway.get("/").status(), 200);
+    assert_eq!(endpoint.accepted(), 2);
+}
+
+#[test]
 fn what_an_endpoint_says_after_its_answer_reaches_nobody() {
     let endpoint = Endpoint::run(|_, mut line| {
         while line.read().is_some() {
