@@ -101,58 +101,32 @@ impl Pipeline {
         let mut synced = Some(synced);
         let mut last = None::<Instant>;
         while let Some(batch) = batches.recv().await {
-            let mut changes = self.take(batch);
+            let mut collected = vec![batch];
             let now = Instant::now();
             if last.is_some_and(|last| now < last + hold_off.quiet) {
-                self.collect(&mut batches, hold_off, now, &mut changes).await;
+                hold_off.collect(&mut batches, now, &mut collected).await;
             }
-            while let Ok(batch) = batches.try_recv() {
-                changes.extend(self.take(batch));
-            }
-            self.publish(&changes);
+            collected.extend(std::iter::from_fn(|| batches.try_recv().ok()));
+            self.apply(collected);
             last = Some(Instant::now());
             drop(synced.take());
         }
         debug!("no more batches");
     }
 
-    /// Takes batches until none has come for a while.
-    async fn collect(
-        &mut self,
-        batches: &mut Receiver<Batch>,
-        hold_off: HoldOff,
-        since: Instant,
-        changes: &mut Vec<Change>,
-    ) {
-        let most = since + hold_off.most;
-        while let Ok(Some(batch)) = timeout_at(most.min(Instant::now() + hold_off.quiet), batches.recv()).await {
-            changes.extend(self.take(batch));
-        }
-    }
-
-    /// Puts a batch into the store.
-    pub(crate) fn take(&mut self, batch: Batch) -> Vec<Change> {
-        let applied = batch.applied.into_iter();
-        let mut changes: Vec<_> = applied.map(|(object, age)| self.store.apply(object, age)).collect();
-        changes.extend(batch.deleted.iter().map(|key| self.store.delete(key)));
-        changes.retain(|change| !change.is_none());
-        let known = |problem: &&Problem| !self.unreadable.contains(problem);
-        for problem in batch.problems.iter().filter(known) {
-            self.publisher.warn_unreadable(problem);
-        }
-        if self.book.replace(&self.unreadable, &batch.problems) {
-            self.publisher.show_problems(&self.book);
-        }
-        self.unreadable = batch.problems;
-        self.publisher.count_objects(&self.store.snapshot(), &batch.ignored);
-        changes
-    }
-
-    /// Publishes what changed.
-    pub(crate) fn publish(&mut self, changes: &[Change]) {
+    /// Takes batches in, the oldest first, and publishes at once what they change all together.
+    pub fn apply(&mut self, batches: impl IntoIterator<Item = Batch>) {
         let began = Instant::now();
-        let update = self.translated.update(&self.store.snapshot(), &self.options, changes, &mut self.book);
-        if update.problems {
+        let mut changes = Vec::new();
+        let mut problems = false;
+        for batch in batches {
+            problems |= self.take(batch, &mut changes);
+        }
+        let snapshot = self.store.snapshot();
+        self.publisher.count_objects(&snapshot);
+
+        let update = self.translated.update(&snapshot, &self.options, &changes, &mut self.book);
+        if problems || update.problems {
             self.publisher.show_problems(&self.book);
         }
         let number = self.publisher.publish(&update, &self.translated);
@@ -171,9 +145,35 @@ impl Pipeline {
             debug!(changes = changes.len(), clusters = update.clusters.len(), "endpoints published");
         }
     }
+
+    /// Puts a batch into the store, and what that changes to `changes`. Says whether the source's problems are others.
+    fn take(&mut self, batch: Batch, changes: &mut Vec<Change>) -> bool {
+        let applied = batch.applied.into_iter().map(|(object, age)| self.store.apply(object, age));
+        changes.extend(applied.filter(|change| !change.is_none()));
+        let deleted = batch.deleted.iter().map(|key| self.store.delete(key));
+        changes.extend(deleted.filter(|change| !change.is_none()));
+        self.publisher.count_ignored(&batch.ignored);
+        let unknown = |problem: &&Problem| self.unreadable.binary_search(problem).is_err();
+        for problem in batch.problems.iter().filter(unknown) {
+            self.publisher.warn_unreadable(problem);
+        }
+        let changed = self.book.replace(&self.unreadable, &batch.problems);
+        self.unreadable = batch.problems;
+        changed
+    }
 }
 
 // === impl HoldOff ===
+
+impl HoldOff {
+    /// Collects batches until none has come for a while; the first came at `since`.
+    async fn collect(self, batches: &mut Receiver<Batch>, since: Instant, collected: &mut Vec<Batch>) {
+        let most = since + self.most;
+        while let Ok(Some(batch)) = timeout_at(most.min(Instant::now() + self.quiet), batches.recv()).await {
+            collected.push(batch);
+        }
+    }
+}
 
 impl Default for HoldOff {
     fn default() -> Self {

@@ -96,13 +96,16 @@ impl Publisher {
         }
     }
 
-    /// Counts the objects that are in use, and those that are not.
-    pub(super) fn count_objects(&self, snapshot: &Snapshot, ignored: &BTreeMap<String, usize>) {
-        let meters = self.metrics.meters();
+    /// Counts the objects that are in use.
+    pub(super) fn count_objects(&self, snapshot: &Snapshot) {
         for (kind, count) in snapshot.counts() {
-            meters.objects.with([kind.as_str()]).set(count as u64);
+            self.metrics.meters().objects.with([kind.as_str()]).set(count as u64);
         }
-        meters.objects_ignored.set(ignored.values().sum::<usize>() as u64);
+    }
+
+    /// Counts the objects that are of no use.
+    pub(super) fn count_ignored(&self, ignored: &BTreeMap<String, usize>) {
+        self.metrics.meters().objects_ignored.set(ignored.values().sum::<usize>() as u64);
     }
 
     fn publish_table(&mut self, update: &Update, translated: &Translated) -> Option<u64> {
