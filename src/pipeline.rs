@@ -22,7 +22,7 @@ use crate::{
     lifecycle::Guard,
     live::Live,
     metrics::{Metrics, RouteState},
-    problem::Problem,
+    problem::{Problem, Reason},
     route::Table,
     source::Batch,
     store::{Change, Store},
@@ -153,10 +153,10 @@ impl Pipeline {
         let deleted = batch.deleted.iter().map(|key| self.store.delete(key));
         changes.extend(deleted.filter(|change| !change.is_none()));
         self.publisher.count_ignored(&batch.ignored);
-        let unknown = |problem: &&Problem| self.unreadable.binary_search(problem).is_err();
-        for problem in batch.problems.iter().filter(unknown) {
-            self.publisher.warn_unreadable(problem);
-        }
+        let is_new = |problem: &&Problem| {
+            problem.reason == Reason::Unreadable && self.unreadable.binary_search(problem).is_err()
+        };
+        self.publisher.count_unreadable(batch.problems.iter().filter(is_new).count());
         let changed = self.book.replace(&self.unreadable, &batch.problems);
         self.unreadable = batch.problems;
         changed

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-use tracing::warn;
-
 use crate::{
     key::{ClusterKey, Hostname, RouteId},
     metrics::{Metrics, RouteLabels, RouteState},
-    problem::{Level, Problem, Reason},
+    problem::{Level, Reason},
     route::{Host, Route, Table},
     store::Snapshot,
     translate,
@@ -87,13 +85,9 @@ impl Publisher {
         self.published.problems.replace(problems.clone());
     }
 
-    /// Tells of a problem that the source has found: nobody may be looking at the object that it is of.
-    pub(super) fn warn_unreadable(&self, problem: &Problem) {
-        let Problem { object, field, fault, effect, .. } = problem;
-        warn!(%object, field, fault, effect, "problem of the source");
-        if problem.reason == Reason::Unreadable {
-            self.metrics.meters().file_errors.inc();
-        }
+    /// Counts manifests that could not be read, each once.
+    pub(super) fn count_unreadable(&self, new: usize) {
+        self.metrics.meters().file_errors.add(new as u64);
     }
 
     /// Counts the objects that are in use.
