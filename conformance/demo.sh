@@ -51,6 +51,7 @@ trap cleanup EXIT
 # Starts the demo in a process group of its own, as a terminal would, and waits until it has printed its lines.
 start() {
     cargo build --locked --release --bin serin
+    : >"$out"
     set -m
     cargo run --locked --release -- demo >"$out" 2>"$err" </dev/null &
     demo=$!
