@@ -91,7 +91,8 @@ impl Traffic {
             ));
         }
         for number in 0..load.sockets {
-            clients.spawn(keep_socket(Arc::clone(&state), address, number));
+            let wire = upgrade(address).await.expect("the gateway passes on an upgrade");
+            clients.spawn(keep_socket(Arc::clone(&state), wire, number));
         }
         Self { state, clients, idle }
     }
@@ -222,11 +223,7 @@ impl Asked {
 }
 
 /// Sends frames through an upgraded connection, and expects each back.
-async fn keep_socket(state: Arc<State>, address: SocketAddr, number: usize) {
-    let mut wire = match upgrade(address).await {
-        Ok(wire) => wire,
-        Err(error) => return state.lose(format!("socket {number}: {error}")),
-    };
+async fn keep_socket(state: Arc<State>, mut wire: Wire, number: usize) {
     for frame in 0.. {
         time::sleep(Duration::from_millis(10)).await;
         if state.is_stopped() {
