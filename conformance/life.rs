@@ -26,7 +26,7 @@ async fn a_request_in_flight_finishes_and_idle_connections_are_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_unready_at_once_and_accepts_for_the_delay() {
-    let mut stage = Stage::set(&["--shutdown-delay", "2s"]).await;
+    let mut stage = Stage::set(&["--shutdown-delay", "10s"]).await;
     stage.gateway.signal("TERM");
     stage.until_unready().await;
     let answer = stage.gateway.client().await.exchange(&Request::get("shop.example", "/")).await;
