@@ -1,22 +1,14 @@
 //! What a request and a connection cost in memory, counted.
 //!
 //! A plain request allocates at most twice on the worker's thread, an idle connection holds at most 4 KB, and a body of
-//! 2 GiB passes in the memory of a few buffers, in either direction. A test of its own, since a process has one
-//! allocator.
+//! 2 GiB passes in the memory of a few buffers, in either direction.
 //!
 //! Only what the worker's thread allocates counts: it is marked by the connector, which runs there.
 
-#![expect(unsafe_code, reason = "an allocator cannot be written without")]
-
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -33,53 +25,7 @@ use serin::{
     upstream::{Cluster, Endpoint, EndpointSpec, Endpoints},
 };
 
-// === counting ===
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-static LIVE: AtomicI64 = AtomicI64::new(0);
-static PEAK: AtomicI64 = AtomicI64::new(0);
-
-thread_local!(static IS_WORKER: Cell<bool> = const { Cell::new(false) });
-
-fn count(allocations: u64, bytes: i64) {
-    // A thread that is ending has no mark any more.
-    if IS_WORKER.try_with(Cell::get).unwrap_or(false) {
-        ALLOCATIONS.fetch_add(allocations, Relaxed);
-        PEAK.fetch_max(LIVE.fetch_add(bytes, Relaxed) + bytes, Relaxed);
-    }
-}
-
-// SAFETY: everything is left to the system's allocator; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as i64);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        count(0, -(layout.size() as i64));
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as i64);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(1, size as i64 - layout.size() as i64);
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use crate::counting::{self, ALLOCATIONS, LIVE, PEAK};
 
 /// Plain TCP, and the mark.
 #[derive(Clone)]
@@ -89,7 +35,7 @@ impl Connect for Marking {
     type Stream = tokio::net::TcpStream;
 
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<Self::Stream> {
-        IS_WORKER.set(true);
+        counting::mark_thread();
         Tcp.connect(endpoint).await
     }
 
