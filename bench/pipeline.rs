@@ -26,10 +26,12 @@ fn main() {
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn cold(bencher: Bencher<'_, '_>) {
     let everything = everything(INGRESSES);
-    bencher.with_inputs(|| (pipeline(), everything.clone())).bench_local_values(|(mut pipeline, everything)| {
-        pipeline.apply([everything]);
-        pipeline
-    });
+    bencher.with_inputs(|| (pipeline(), everything.clone())).bench_local_values(
+        |((mut pipeline, published), everything)| {
+            pipeline.apply([everything]);
+            (pipeline, published)
+        },
+    );
 }
 
 /// Translation alone, as `check` does it.
@@ -47,7 +49,7 @@ fn translate(bencher: Bencher<'_, '_>) {
 /// One object is another: stored, what it reaches translated, and published.
 #[divan::bench(args = Change::ALL, sample_count = 1000, sample_size = 1)]
 fn change(bencher: Bencher<'_, '_>, change: Change) {
-    let mut pipeline = pipeline();
+    let (mut pipeline, _published) = pipeline();
     pipeline.apply([everything(INGRESSES)]);
     let mut batches = change.batches(INGRESSES);
     bencher

@@ -5,7 +5,7 @@
 //! twin, timeouts and a second host. Each fiftieth has no endpoints, and a problem because of it. Everything follows from
 //! the number of the application, so that two runs measure the same.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serin::{
     api::{
@@ -14,7 +14,7 @@ use serin::{
         ServiceBackendPort, ServicePort, ServiceSpec,
     },
     metrics::{Metrics, Settings},
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Published},
     source::Batch,
     store::Age,
     translate::Options,
@@ -45,10 +45,11 @@ pub enum Change {
     Problem,
 }
 
-/// A pipeline that has published nothing.
-pub fn pipeline() -> Pipeline {
+/// A pipeline that has published nothing, and where it will publish.
+pub fn pipeline() -> (Pipeline, Arc<Published>) {
     let (metrics, _) = Metrics::new(&Settings::default());
-    Pipeline::new(Options::default(), Default::default(), metrics, None)
+    let published = Arc::new(Published::default());
+    (Pipeline::new(Options::default(), published.clone(), metrics, None), published)
 }
 
 /// All objects of `count` applications.

@@ -1,6 +1,10 @@
-//! What requests and connections cost in memory, counted.
+//! What requests, connections and changes cost in memory, counted.
 //!
 //! A test of its own, since a process has one allocator.
 
+mod changes;
 mod counting;
 mod requests;
+
+#[path = "../../bench/population.rs"]
+mod population;
