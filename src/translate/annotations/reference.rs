@@ -7,7 +7,8 @@ use super::{ALIBABA, Annotation, Group, Prefixes, SERIN, Support, registry};
 /// The reference of all annotations, as Markdown.
 #[must_use]
 pub fn reference() -> String {
-    let mut page = String::from(HEAD);
+    let alibaba: Vec<_> = ALIBABA.iter().map(|prefix| format!("`{prefix}/`")).collect();
+    let mut page = HEAD.replace("ALIBABA", &alibaba.join(", "));
     let mut groups: Vec<Group> = registry().map(|annotation| annotation.group).collect();
     groups.sort_unstable();
     groups.dedup();
@@ -33,7 +34,7 @@ Printed by `serin annotations`. Every annotation of ingress-nginx is in this lis
 * **refused**: it is reported on the object, with what to do instead.
 
 Names without a prefix here have `nginx.ingress.kubernetes.io/`, which `--annotations-prefix` changes. Values are texts;
-numbers and booleans stand in quotes.
+numbers and booleans stand in quotes. Alibaba's prefixes are ALIBABA.
 
 A canary takes its own canary annotations and those of its Services; all else comes from the stable Ingress.
 ";
@@ -47,12 +48,10 @@ fn write_row(page: &mut String, annotation: &Annotation) {
     if let Some(alias) = annotation.alias {
         name += &format!(", or `{alias}`");
     }
-    if matches!(annotation.prefixes, Prefixes::Query | Prefixes::Cookie) {
-        let prefixes: Vec<_> = ALIBABA.iter().map(|prefix| format!("`{prefix}/`")).collect();
-        name += &format!("; also with {}", prefixes.join(", "));
-        if annotation.prefixes == Prefixes::Cookie {
-            name += ", `nginx.ingress.kubernetes.io/`";
-        }
+    match annotation.prefixes {
+        Prefixes::Query => name += ", also under Alibaba's prefixes",
+        Prefixes::Cookie => name += ", also under ingress-nginx's and Alibaba's prefixes",
+        Prefixes::Nginx | Prefixes::Serin | Prefixes::Kubernetes => {}
     }
     let default = if annotation.default.is_empty() { String::new() } else { format!("`{}`", annotation.default) };
     let here = match annotation.support {
@@ -66,4 +65,21 @@ fn write_row(page: &mut String, annotation: &Annotation) {
     let cells = [name, annotation.kind.name(), default, annotation.doc.to_owned(), here];
     let cells: Vec<_> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
     let _ = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_page_in_the_tree_is_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/annotations.md");
+        if std::env::var_os("SERIN_BLESS").is_some() {
+            fs::write(&path, reference()).expect("the page can be written");
+        }
+        let page = fs::read_to_string(&path).expect("the page is there");
+        assert!(page == reference(), "docs/annotations.md is stale: `serin annotations` prints it");
+    }
 }
