@@ -78,7 +78,9 @@ pub enum Reason {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}; {}. {}.", self.object, self.field, self.fault, self.effect, self.mend)
+        write!(f, "{}: {}: {}; {}. {}", self.object, self.field, self.fault, self.effect, self.mend)?;
+        // What is to be pasted must end as it does.
+        if self.mend.contains('\n') { Ok(()) } else { f.write_str(".") }
     }
 }
 
