@@ -5,7 +5,7 @@
 
 use std::{
     ffi::OsString,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
     time::Duration,
@@ -252,11 +252,11 @@ impl ServerFlags {
         }
     }
 
-    /// The addresses to listen on for a port.
+    /// The addresses to listen on for a port. The IPv6 wildcard takes IPv4 as well.
     #[must_use]
     pub fn addresses(&self, port: u16) -> Vec<SocketAddr> {
         if self.bind_address.is_empty() {
-            vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
+            vec![(Ipv6Addr::UNSPECIFIED, port).into()]
         } else {
             self.bind_address.iter().map(|&address| (address, port).into()).collect()
         }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -238,10 +238,12 @@ fn resolver(flags: &RunFlags, metrics: &Metrics) -> Option<Resolver> {
     }
 }
 
-/// Listens on the first of the addresses that can be had: an address of both families where the machine has both.
+/// Listens on the first of the addresses that can be had. Where the machine has no IPv6, its wildcard is IPv4's.
 async fn listen_admin(addresses: &[SocketAddr]) -> Result<TcpListener> {
     let mut failed = None;
-    for address in addresses {
+    let wildcards = addresses.iter().filter(|address| address.ip().is_unspecified());
+    let of_v4 = wildcards.map(|address| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())));
+    for address in addresses.iter().copied().chain(of_v4) {
         match TcpListener::bind(address).await {
             Ok(listener) => return Ok(listener),
             Err(error) => failed = failed.or(Some((address, error))),
