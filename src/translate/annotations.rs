@@ -290,8 +290,7 @@ impl Prefixes {
         match self {
             Self::Nginx => prefix == nginx,
             Self::Serin => prefix == SERIN,
-            Self::Query => prefix == nginx || ALIBABA.contains(&prefix),
-            Self::Cookie => prefix == SERIN || prefix == nginx || ALIBABA.contains(&prefix),
+            Self::Query | Self::Cookie => prefix == SERIN || prefix == nginx || ALIBABA.contains(&prefix),
             Self::Kubernetes => prefix == "kubernetes.io",
         }
     }

@@ -49,7 +49,7 @@ fn write_row(page: &mut String, annotation: &Annotation) {
         name += &format!(", or `{alias}`");
     }
     match annotation.prefixes {
-        Prefixes::Query => name += ", also under Alibaba's prefixes",
+        Prefixes::Query => name += &format!(", also under `{SERIN}/` and Alibaba's prefixes"),
         Prefixes::Cookie => name += ", also under ingress-nginx's and Alibaba's prefixes",
         Prefixes::Nginx | Prefixes::Serin | Prefixes::Kubernetes => {}
     }
