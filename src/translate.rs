@@ -47,7 +47,7 @@ mod uses;
 mod tests;
 
 pub use self::{
-    backend::{default_backend, default_route},
+    backend::{default_backend, default_backend_problem, default_route},
     cluster::translate_cluster,
     host::translate_host,
     hosts::hosts_of,
@@ -121,6 +121,7 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
         problems.extend(endpoint_problems(&host.uses, empty));
     }
     problems.extend(clusters.values().flat_map(|cluster| cluster.problems.iter().cloned()));
+    problems.extend(default_backend_problem(snapshot, options));
     Translation { hosts, clusters, default_backend, problems: problems.into_iter().collect() }
 }
 

@@ -41,9 +41,13 @@ struct Harness {
 
 impl Harness {
     fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    fn start_with(options: Options) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
-        let pipeline = Pipeline::new(Options::default(), published.clone(), metrics, None);
+        let pipeline = Pipeline::new(options, published.clone(), metrics, None);
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
         tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
@@ -243,6 +247,21 @@ async fn what_cannot_be_read_is_a_problem_until_it_can() {
     assert_eq!(pipeline.published.problems.load().len(), loaded.problems.len());
     pipeline.send(Batch::default()).await;
     assert!(pipeline.published.problems.load().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_default_backend_may_come_and_go() {
+    let options = Options { default_backend: Some(("shop".into(), "web".into())), ..Options::default() };
+    let pipeline = Harness::start_with(options);
+    pipeline.apply(&[]).await;
+    assert!(pipeline.published.table.load().default.is_none());
+    assert_eq!(pipeline.published.problems.load().len(), 1);
+    pipeline.apply(&[WEB, &slice("10.0.0.1")]).await;
+    assert!(pipeline.published.table.load().default.is_some());
+    assert!(pipeline.published.problems.load().is_empty());
+    pipeline.delete(ObjectKey::service("shop", "web")).await;
+    assert!(pipeline.published.table.load().default.is_none());
+    assert!(pipeline.published.clusters.load().is_empty());
 }
 
 /// Whatever the order and grouping of changes, what is kept up to date equals a translation from scratch.

@@ -26,6 +26,7 @@ pub(super) struct Translated {
     hosts: HashMap<Hostname, HostEntry>,
     clusters: HashMap<ClusterKey, ClusterEntry>,
     default_backend: Option<ClusterKey>,
+    default_problem: Option<Problem>,
     /// Clusters that the last host stopped naming, for the end of the update.
     orphans: Vec<ClusterKey>,
     host_readers: Readers<Hostname>,
@@ -222,6 +223,9 @@ impl Translated {
     }
 
     fn find_default_backend(&mut self, pass: &mut Pass<'_>) {
+        let problem = translate::default_backend_problem(pass.snapshot, pass.options);
+        pass.found(self.default_problem.as_slice(), problem.as_slice());
+        self.default_problem = problem;
         let found = translate::default_backend(pass.snapshot, pass.options);
         if found == self.default_backend {
             return;

@@ -39,8 +39,6 @@ pub struct Affinity {
     pub secure: Option<bool>,
     /// A new cookie when another endpoint had to serve.
     pub change_on_failure: bool,
-    /// What canaries do with the sessions of the stable side.
-    pub canary_behavior: CanaryBehavior,
 }
 
 /// Where a session belongs when endpoints come and go.

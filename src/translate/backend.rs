@@ -45,6 +45,28 @@ pub fn default_backend(snapshot: &Snapshot, options: &Options) -> Option<Cluster
     Some(ClusterKey::new(namespace.clone(), name.clone(), PortRef::Number(port?)))
 }
 
+/// The problem of a default backend that is asked for and not there, on the Service that is asked for.
+#[must_use]
+pub fn default_backend_problem(snapshot: &Snapshot, options: &Options) -> Option<Problem> {
+    let (namespace, name) = options.default_backend.as_ref()?;
+    if default_backend(snapshot, options).is_some() {
+        return None;
+    }
+    let (fault, mend) = match snapshot.service(namespace, name) {
+        None => ("There is no such Service", "Create it, or name another with --default-backend-service"),
+        Some(_) => ("It has no port", "Give it a port, or name another Service with --default-backend-service"),
+    };
+    Some(Problem {
+        object: ObjectKey::service(namespace.clone(), name.clone()),
+        field: "--default-backend-service".to_owned(),
+        level: Level::Missing,
+        reason: Reason::NotFound,
+        fault: fault.to_owned(),
+        effect: "Requests that no route takes are answered 404".to_owned(),
+        mend: mend.to_owned(),
+    })
+}
+
 /// The route of the default backend: it takes whatever no other route does.
 #[must_use]
 pub fn default_route(cluster: &ClusterKey) -> Route<ClusterKey, RouteId> {

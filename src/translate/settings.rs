@@ -237,7 +237,6 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
         // "false" is what holds without it: secure where the request was.
         secure: reader.get(&known::SESSION_COOKIE_SECURE).filter(|secure| *secure),
         change_on_failure: reader.get_or(&known::SESSION_COOKIE_CHANGE_ON_FAILURE, false),
-        canary_behavior: CanaryBehavior::default(),
     })
 }
 

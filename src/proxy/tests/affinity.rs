@@ -3,7 +3,7 @@
 use super::harness::*;
 use crate::{
     proxy::Tcp,
-    route::{Affinity, AffinityMode, CanaryBehavior},
+    route::{Affinity, AffinityMode},
     upstream::{EndpointSpec, Endpoints},
 };
 
@@ -19,7 +19,6 @@ fn affinity(mode: AffinityMode, change_on_failure: bool) -> Affinity {
         conditional_same_site_none: false,
         secure: None,
         change_on_failure,
-        canary_behavior: CanaryBehavior::default(),
     }
 }
 

@@ -21,7 +21,6 @@ fn affinity() -> Affinity {
         conditional_same_site_none: false,
         secure: None,
         change_on_failure: false,
-        canary_behavior: CanaryBehavior::Sticky,
     }
 }
 
