@@ -6,10 +6,12 @@ use rpds::HashTrieMapSync;
 
 use crate::problem::{Level, Problem, Reason};
 
-/// A counted set of problems. A copy costs nothing and does not change afterwards.
+/// A counted set of problems. A copy costs next to nothing and does not change afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct ProblemBook {
+    /// How often each is found.
     found: HashTrieMapSync<Problem, u32>,
+    counts: BTreeMap<(Reason, Level), usize>,
 }
 
 impl ProblemBook {
@@ -21,14 +23,10 @@ impl ProblemBook {
         problems
     }
 
-    /// How many problems there are of each reason and level.
+    /// How many problems there are of each reason and level; zero where there were some before.
     #[must_use]
-    pub fn by_reason(&self) -> BTreeMap<(Reason, Level), usize> {
-        let mut counts = BTreeMap::new();
-        for problem in self.found.keys() {
-            *counts.entry((problem.reason, problem.level)).or_default() += 1;
-        }
-        counts
+    pub fn by_reason(&self) -> &BTreeMap<(Reason, Level), usize> {
+        &self.counts
     }
 
     /// How many problems there are.
@@ -50,17 +48,24 @@ impl ProblemBook {
         }
         let mut changed = false;
         for problem in now {
-            let count = self.found.get(problem).copied().unwrap_or(0);
-            changed |= count == 0;
-            self.found.insert_mut(problem.clone(), count + 1);
+            if let Some(finders) = self.found.get_mut(problem) {
+                *finders += 1;
+                continue;
+            }
+            self.found.insert_mut(problem.clone(), 1);
+            *self.counts.entry((problem.reason, problem.level)).or_default() += 1;
+            changed = true;
         }
         for problem in former {
-            match self.found.get(problem).copied() {
-                Some(2..) => {
-                    let count = self.found[problem];
-                    self.found.insert_mut(problem.clone(), count - 1);
+            match self.found.get_mut(problem) {
+                Some(finders @ 2..) => *finders -= 1,
+                Some(_) => {
+                    self.found.remove_mut(problem);
+                    if let Some(count) = self.counts.get_mut(&(problem.reason, problem.level)) {
+                        *count -= 1;
+                    }
+                    changed = true;
                 }
-                Some(_) => changed |= self.found.remove_mut(problem),
                 None => {}
             }
         }
@@ -104,6 +109,19 @@ mod tests {
         book.replace(&[problem("a")], &[problem("b")]);
         assert_eq!(copy.sorted(), [&problem("a")]);
         assert_eq!(book.sorted(), [&problem("b")]);
-        assert_eq!(book.by_reason(), [((Reason::InvalidValue, Level::Error), 1)].into());
+    }
+
+    #[test]
+    fn problems_are_counted_by_reason_and_level_down_to_zero() {
+        let count = |book: &ProblemBook| book.by_reason().get(&(Reason::InvalidValue, Level::Error)).copied();
+        let mut book = ProblemBook::default();
+        assert_eq!(count(&book), None);
+        book.replace(&[], &[problem("a"), problem("b")]);
+        book.replace(&[], &[problem("a")]);
+        assert_eq!(count(&book), Some(2));
+        book.replace(&[problem("a"), problem("b")], &[]);
+        assert_eq!(count(&book), Some(1), "the other finder still finds the first");
+        book.replace(&[problem("a")], &[]);
+        assert_eq!(count(&book), Some(0), "so that what was shown is shown as none");
     }
 }

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use crate::{
     key::{ClusterKey, Hostname, RouteId},
     metrics::{Metrics, RouteLabels, RouteState},
-    problem::{Level, Reason},
     route::{Host, Route, Table},
     store::Snapshot,
     translate,
@@ -26,23 +25,13 @@ pub(super) struct Publisher {
     clusters: Clusters,
     table: LiveTable,
     routes: usize,
-    /// The series of problems that have been shown, which must be shown as zero once there are none.
-    counted: BTreeMap<(Reason, Level), usize>,
 }
 
 // === impl Publisher ===
 
 impl Publisher {
     pub(super) fn new(published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
-        Self {
-            published,
-            metrics,
-            resolver,
-            clusters: Clusters::default(),
-            table: Table::new(),
-            routes: 0,
-            counted: BTreeMap::new(),
-        }
+        Self { published, metrics, resolver, clusters: Clusters::default(), table: Table::new(), routes: 0 }
     }
 
     /// Puts an update live. Returns the number of the table, where it is another than before.
@@ -75,13 +64,10 @@ impl Publisher {
     }
 
     /// Shows the problems of now.
-    pub(super) fn show_problems(&mut self, problems: &ProblemBook) {
-        let now = problems.by_reason();
-        for (reason, level) in self.counted.keys().chain(now.keys()) {
-            let count = now.get(&(*reason, *level)).copied().unwrap_or(0);
-            self.metrics.meters().problems.with([reason.as_str(), level.as_str()]).set(count as u64);
+    pub(super) fn show_problems(&self, problems: &ProblemBook) {
+        for ((reason, level), count) in problems.by_reason() {
+            self.metrics.meters().problems.with([reason.as_str(), level.as_str()]).set(*count as u64);
         }
-        self.counted = now;
         self.published.problems.replace(problems.clone());
     }
 
