@@ -41,6 +41,10 @@ demo-test:
 bench *args:
     cargo bench --locked {{ args }}
 
+# Counts the instructions of a change among 10,000 Ingresses; fails if they are more than its share (wants valgrind).
+bench-instructions:
+    cargo bench --locked --bench instructions
+
 # Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
