@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::api::{EndpointSlice, IngressRule, IngressSpec, ObjectMeta, SERVICE_NAME, Service, Timestamp};
+use crate::{
+    api::{EndpointSlice, IngressRule, IngressSpec, ObjectMeta, SERVICE_NAME, Service, Timestamp},
+    key::Kind,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -41,13 +44,16 @@ proptest! {
                 }
                 Step::DeleteSlice(name) => {
                     slices.remove(name);
-                    store.delete(&ObjectKey::new(crate::key::Kind::EndpointSlice, "shop", name))
+                    store.delete(&ObjectKey::new(Kind::EndpointSlice, "shop", name))
                 }
             };
 
             // What the store says of hosts and Services is what the model says of them.
             let after = store.snapshot();
             prop_assert_eq!(view(&after), model(&ingresses, &slices));
+            let counts = after.counts().into_iter().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>();
+            let there = [(Kind::Ingress, ingresses.len()), (Kind::EndpointSlice, slices.len())];
+            prop_assert_eq!(counts, there.into_iter().filter(|(_, count)| *count > 0).collect());
             // A change reaches all hosts and Services that it makes look different.
             for host in HOSTS.map(host_of) {
                 if names(before.ingresses_of(&host)) != names(after.ingresses_of(&host)) {
