@@ -238,7 +238,10 @@ fn similar(name: &str) -> Option<&'static Annotation> {
     let names = registry().flat_map(|annotation| {
         std::iter::once(annotation.name).chain(annotation.alias).map(move |other| (other, annotation))
     });
-    let rated = names.map(|(other, annotation)| (strsim::normalized_damerau_levenshtein(name, other), annotation));
+    // To compare two names costs the product of their lengths. They differ by at least what one is longer.
+    let length = name.chars().count();
+    let near = names.filter(|(other, _)| length.abs_diff(other.len()) * 10 <= length.max(other.len()) * 3);
+    let rated = near.map(|(other, annotation)| (strsim::normalized_damerau_levenshtein(name, other), annotation));
     let (rate, annotation) = rated.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (rate >= 0.7).then_some(annotation)
 }
