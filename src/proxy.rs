@@ -41,12 +41,12 @@ use std::{
     net::SocketAddr,
     pin::pin,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use tokio::task::LocalSet;
+use tokio::runtime::{Builder, LocalOptions};
 
 pub use self::{
     config::Config,
@@ -128,15 +128,28 @@ impl Proxy {
 
         let config = Arc::new(config);
         let mut threads = Vec::new();
+        let (ready, started) = mpsc::channel();
         for ((listeners, meters), log) in listeners.into_iter().zip(meters).zip(logs) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (config, shared, connect) = (Arc::clone(&config), shared.clone(), connect.clone());
+            let ready = ready.clone();
             let thread = std::thread::Builder::new().name(format!("worker-{}", meters.index()));
             threads.push(thread.spawn(move || {
+                // A runtime that never leaves its thread: its tasks need no lock to wake each other.
+                let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                };
+                let _ = ready.send(Ok(()));
                 let worker = Worker::new(config, shared, connect, meters, log);
-                LocalSet::new().block_on(&runtime, run(worker, listeners));
+                runtime.block_on(run(worker, listeners));
             })?);
         }
+        drop(ready);
+        started.into_iter().take(count).collect::<io::Result<()>>()?;
         Ok(Self { addresses, threads })
     }
 

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     future::poll_fn,
+    io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -40,26 +41,28 @@ pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListe
         };
         take(&worker, &door, accepted).await;
     }
-    // Whoever the kernel has let in already must not be turned away. It lets in others all the time, so there is an end.
+    // Whoever the kernel has let in already must not be turned away. The kernel itself is asked: the reactor may not have
+    // heard of them yet. It lets in others all the time, so there is an end.
+    let Ok(listener) = listener.into_std() else { return };
     for _ in 0..listen::BACKLOG {
-        let accepted = poll_fn(|cx| match listener.poll_accept(cx) {
-            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-            Poll::Pending => Poll::Ready(None),
-        });
-        match accepted.await {
-            Some(accepted) => take(&worker, &door, accepted).await,
-            None => return,
-        }
+        let accepted = match listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            accepted => accepted.and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            }),
+        };
+        take(&worker, &door, accepted).await;
     }
 }
 
 /// Serves a connection that was accepted, or closes it where there are too many.
-async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
+async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io::Result<(TcpStream, SocketAddr)>) {
     let (stream, peer) = match accepted {
         Ok(accepted) => accepted,
         Err(error) => {
             // One connection may have been closed before it was accepted. Other errors would come at once again.
-            if error.kind() != std::io::ErrorKind::ConnectionAborted {
+            if error.kind() != io::ErrorKind::ConnectionAborted {
                 warn!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(OUT_OF_FILES).await;
             }

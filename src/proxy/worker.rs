@@ -127,12 +127,10 @@ impl<C: Connect> Worker<C> {
     /// Sixteen random bytes in hexadecimal.
     pub(crate) fn random_id(&self) -> [u8; 32] {
         let mut draw = self.draw.borrow_mut();
-        let (high, low) = (draw.below(u64::MAX), draw.below(u64::MAX));
         let mut id = [0; 32];
-        for (at, digit) in id.iter_mut().enumerate() {
-            let half = if at < 16 { high } else { low };
-            *digit = b"0123456789abcdef"[(half >> (60 - 4 * (at % 16)) & 15) as usize];
-        }
+        let (first, second) = id.split_at_mut(16);
+        first.copy_from_slice(&hex(draw.below(u64::MAX)));
+        second.copy_from_slice(&hex(draw.below(u64::MAX)));
         id
     }
 
@@ -147,6 +145,19 @@ impl<C: Connect> Worker<C> {
     }
 }
 
+/// A number in hexadecimal: all sixteen digits at once, since each request has four numbers.
+fn hex(number: u64) -> [u8; 16] {
+    const ONES: u128 = u128::MAX / 255;
+    // Each half, then each quarter, and so on moves up, until each digit has a byte of its own.
+    let mut digits = u128::from(number);
+    for shift in [32, 16, 8, 4] {
+        digits = (digits | digits << shift) & (u128::MAX / ((1 << shift) + 1));
+    }
+    // In bytes from 10 on, adding 6 carries into the fifth bit: those are letters.
+    let letters = (digits + ONES * 6) >> 4 & ONES;
+    (digits + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
+}
+
 // === impl HeldTable ===
 
 impl Deref for HeldTable {
@@ -154,5 +165,17 @@ impl Deref for HeldTable {
 
     fn deref(&self) -> &RoutingTable {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_sixteen_digits() {
+        for number in [0, 1, 9, 10, 0xf, 0x10, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(hex(number), format!("{number:016x}").as_bytes());
+        }
     }
 }
