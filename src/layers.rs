@@ -46,12 +46,16 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("anyhow", &["app", "cli"]),
     ("clap", &["cli", "config"]),
     ("fastrand", &["draw"]),
+    ("h2", &["proxy"]),
     ("hickory_resolver", &["upstream"]),
     ("k8s_openapi", &["api"]),
     ("kube", &["admission", "api", "app", "leader", "rollout", "source", "status"]),
     ("pingora_core", &["app", "proxy"]),
     ("prometheus", &["metrics"]),
+    ("rcgen", &["tls"]),
     ("rustls", &["app", "proxy", "tls"]),
+    ("tokio_rustls", &["proxy"]),
+    ("x509_parser", &["tls"]),
 ];
 
 #[test]

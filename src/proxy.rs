@@ -16,6 +16,7 @@
 
 mod accept;
 mod buffer;
+mod caller;
 mod config;
 mod connect;
 mod exchange;
@@ -32,6 +33,7 @@ mod reply;
 mod retry;
 mod seam;
 mod session;
+mod stream;
 mod timer;
 mod tunnel;
 mod worker;
@@ -52,6 +54,7 @@ pub use self::{
     config::Config,
     connect::{Connect, Tcp},
     pool::PoolLimits,
+    stream::Stream,
 };
 use self::{log::Log, timer::Idleness, worker::Worker};
 use crate::{

@@ -18,7 +18,7 @@ use serin::{
     live::Live,
     metrics::{Metrics, RouteLabels, RouteState, Settings},
     proxy::{
-        Config, Connect, Proxy, RoutingTable, Shared, Tcp,
+        Config, Connect, Proxy, RoutingTable, Shared, Stream, Tcp,
         log::{self, Format},
     },
     route::{Host, HostBuilder, PathRule, Policy, Route, Side, Split},
@@ -32,7 +32,7 @@ use crate::counting::{self, ALLOCATIONS, LIVE, PEAK};
 struct Marking;
 
 impl Connect for Marking {
-    type Stream = tokio::net::TcpStream;
+    type Stream = Stream;
 
     async fn connect(&self, endpoint: &Endpoint) -> io::Result<Self::Stream> {
         counting::mark_thread();

@@ -15,24 +15,21 @@ use std::{
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
 
-use super::{connect::Connect, h1, listen, worker::Worker};
+use super::{
+    caller::{Caller, Door},
+    connect::Connect,
+    h1, listen,
+    worker::Worker,
+};
 use crate::metrics::Count;
 
 /// How long to wait when the process has no file descriptor left.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
-/// Where connections come in.
-#[derive(Debug)]
-pub(crate) struct Door {
-    /// The port as text, for `X-Forwarded-Port`.
-    pub(crate) port: u16,
-    pub(crate) port_text: Box<str>,
-}
-
 /// Accepts connections and serves each in a task of its own, until the drain begins and nobody is left in the queue.
 pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListener) {
     let port = listener.local_addr().map_or(0, |address| address.port());
-    let door = Rc::new(Door { port, port_text: port.to_string().into() });
+    let door = Rc::new(Door::new(port));
     let mut draining = pin!(worker.shared.drain.started());
     loop {
         let accepted = tokio::select! {
@@ -79,7 +76,8 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
-        let mut serving = pin!(h1::serve(&worker, &door, stream, peer, &counted));
+        let caller = Caller::plain(door, peer.ip());
+        let mut serving = pin!(h1::serve(&worker, &caller, stream.into(), &counted));
         let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => Poll::Ready(None),

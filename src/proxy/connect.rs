@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::pool;
+use super::{Stream, pool};
 use crate::upstream::Endpoint;
 
 /// Makes connections to endpoints.
@@ -32,15 +32,15 @@ pub struct Tcp;
 // === impl Tcp ===
 
 impl Connect for Tcp {
-    type Stream = TcpStream;
+    type Stream = Stream;
 
-    async fn connect(&self, endpoint: &Endpoint) -> io::Result<TcpStream> {
+    async fn connect(&self, endpoint: &Endpoint) -> io::Result<Stream> {
         let stream = TcpStream::connect(endpoint.address()).await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(stream.into())
     }
 
-    fn is_open(stream: &TcpStream) -> bool {
-        pool::is_quiet_in_kernel(stream)
+    fn is_open(stream: &Stream) -> bool {
+        pool::is_quiet_in_kernel(stream.tcp())
     }
 }

@@ -259,6 +259,19 @@ fn forward<'t, B, R>(
     Forward { route, side, canary, target, host, hash, affinity, set_cookie }
 }
 
+// === impl Scheme ===
+
+impl Scheme {
+    /// As it is written before `://`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 // === impl NoTrace ===
 
 impl Trace for NoTrace {

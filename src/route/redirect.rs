@@ -73,10 +73,8 @@ fn without_slash(target: &[u8]) -> &[u8] {
 }
 
 fn origin(scheme: Scheme, authority: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(match scheme {
-        Scheme::Http => b"http://",
-        Scheme::Https => b"https://",
-    });
+    out.extend_from_slice(scheme.as_str().as_bytes());
+    out.extend_from_slice(b"://");
     fields::encode(authority, out, |c| c.is_ascii_alphanumeric() || b"-._~:[]!$&'()*+,;=%".contains(&c));
 }
 

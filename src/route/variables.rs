@@ -7,7 +7,7 @@ use std::{
 
 use siphasher::sip::SipHasher13;
 
-use super::{HashInput, HashKey, HashPart, Request, Scheme, fields};
+use super::{HashInput, HashKey, HashPart, Request, fields};
 use crate::http;
 
 // === impl HashKey ===
@@ -51,10 +51,7 @@ impl HashInput {
             Self::Host => take(&http::host::name(request.authority()).to_ascii_lowercase()),
             Self::HttpHost => take(request.authority()),
             Self::RemoteAddr => with_address(request, take),
-            Self::Scheme => take(match request.scheme() {
-                Scheme::Http => b"http",
-                Scheme::Https => b"https",
-            }),
+            Self::Scheme => take(request.scheme().as_str().as_bytes()),
             Self::RequestMethod => take(request.method()),
             Self::RequestId => take(request.request_id()),
             Self::Header(name) => take(&fields::header(request, name).unwrap_or_default()),

@@ -13,7 +13,7 @@ use crate::{
     metrics::Method,
     proxy::{
         RoutingTable,
-        accept::Door,
+        caller::Caller,
         connect::Connect,
         forward::Job,
         record::{Notes, Record},
@@ -51,18 +51,10 @@ pub(crate) enum Then<'t> {
 /// A request id: the client's, or a new one, which has this length.
 pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
-/// What is known of the client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer<'c> {
-    pub(crate) address: IpAddr,
-    pub(crate) text: &'c str,
-    pub(crate) door: &'c Door,
-}
-
 /// A request as the decision wants to see it.
 struct Asking<'a> {
     view: RequestView<'a>,
-    peer: Peer<'a>,
+    caller: &'a Caller,
     request_id: &'a [u8],
 }
 
@@ -71,7 +63,7 @@ pub(crate) fn begin<'t, C: Connect>(
     worker: &Worker<C>,
     table: &'t RoutingTable,
     view: RequestView<'_>,
-    peer: Peer<'_>,
+    caller: &Caller,
     keep_alive: bool,
     record: &mut Record<'t>,
 ) -> Begun<'t> {
@@ -93,7 +85,7 @@ pub(crate) fn begin<'t, C: Connect>(
         record.notes = Some(Notes::of(view, &request_id, &trace[3..35]));
     }
 
-    let asking = Asking { view, peer, request_id: &request_id };
+    let asking = Asking { view, caller, request_id: &request_id };
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
@@ -121,10 +113,10 @@ pub(crate) fn begin<'t, C: Connect>(
                     target: plan.target.as_deref(),
                     host: plan.host.as_deref(),
                     forwarded: Forwarded {
-                        client: peer.text.as_bytes(),
-                        chain: peer.text.as_bytes(),
-                        proto: b"http",
-                        port: peer.door.port_text.as_bytes(),
+                        client: caller.address_text.as_bytes(),
+                        chain: caller.address_text.as_bytes(),
+                        proto: caller.scheme.as_str().as_bytes(),
+                        port: caller.door.port_text.as_bytes(),
                         host: b"",
                     },
                     request_id: &request_id,
@@ -137,7 +129,7 @@ pub(crate) fn begin<'t, C: Connect>(
                 let job = Job {
                     cluster: &plan.side.backend,
                     policy,
-                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, peer.address, plan.affinity),
+                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, caller.address, plan.affinity),
                     keep_alive,
                     set_cookie: plan.set_cookie,
                     scheme: asking.scheme(),
@@ -189,15 +181,15 @@ impl Request for Asking<'_> {
     }
 
     fn client(&self) -> IpAddr {
-        self.peer.address
+        self.caller.address
     }
 
     fn scheme(&self) -> Scheme {
-        Scheme::Http
+        self.caller.scheme
     }
 
     fn port(&self) -> u16 {
-        self.peer.door.port
+        self.caller.door.port
     }
 
     fn request_id(&self) -> &[u8] {

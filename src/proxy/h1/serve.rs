@@ -2,27 +2,24 @@
 
 use std::{
     future::poll_fn,
-    net::{IpAddr, SocketAddr},
     task::Poll,
     time::{Duration, Instant},
 };
 
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     downstream::Client,
-    request::{self, Peer, RequestId, Then},
+    request::{self, RequestId, Then},
 };
 use crate::{
     http::{Answer, Asked, Framing, Refusal, write_answer, write_refusal},
     metrics::{Connection as Counted, ConnectionState},
     proxy::{
-        accept::Door,
+        Stream,
         buffer::Buffer,
+        caller::Caller,
         connect::Connect,
         forward::{Outcome, forward},
         linger::linger,
@@ -35,24 +32,9 @@ use crate::{
 };
 
 /// Serves the requests of a connection, one after the other.
-pub(crate) async fn serve<C: Connect>(
-    worker: &Worker<C>,
-    door: &Door,
-    stream: TcpStream,
-    peer: SocketAddr,
-    counted: &Counted,
-) {
-    let address = peer.ip().to_canonical();
-    let mut connection = Connection {
-        worker,
-        door,
-        client: Client::new(stream),
-        timer: worker.clock.timer(),
-        address,
-        address_text: address.to_string().into(),
-        served: 0,
-        counted,
-    };
+pub(crate) async fn serve<C: Connect>(worker: &Worker<C>, caller: &Caller, stream: Stream, counted: &Counted) {
+    let mut connection =
+        Connection { worker, caller, client: Client::new(stream), timer: worker.clock.timer(), served: 0, counted };
     poll_fn(|cx| {
         connection.timer.register(cx);
         Poll::Ready(())
@@ -79,11 +61,9 @@ pub(crate) async fn serve<C: Connect>(
 /// A client's connection and what it needs.
 struct Connection<'w, C: Connect, S> {
     worker: &'w Worker<C>,
-    door: &'w Door,
+    caller: &'w Caller,
     client: Client<S>,
     timer: Timer,
-    address: IpAddr,
-    address_text: Box<str>,
     /// How many requests were served.
     served: u32,
     counted: &'w Counted,
@@ -184,9 +164,8 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
 
         let mut begun = {
             let storage = worker.request.borrow();
-            let peer = Peer { address: self.address, text: &self.address_text, door: self.door };
             let view = storage.view(self.client.inbox.bytes());
-            request::begin(worker, &table, view, peer, keep_alive, &mut record)
+            request::begin(worker, &table, view, self.caller, keep_alive, &mut record)
         };
         let sent_before = self.client.outbox.written();
         self.client.begin(length, begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
@@ -233,7 +212,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         let sent = self.client.outbox.written() - sent_before;
         record.sent_bytes += sent;
         record.body_bytes += sent.saturating_sub(self.client.head_sent());
-        record.finish(worker, self.address, &table);
+        record.finish(worker, self.caller.address, &table);
         afterwards
     }
 
@@ -252,7 +231,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         let afterwards = self.refuse(refusal, Asked::default(), &request_id, &mut record).await;
         record.sent_bytes = self.client.outbox.written() - sent_before;
         record.body_bytes = record.sent_bytes.saturating_sub(self.client.head_sent());
-        record.finish(worker, self.address, &worker.table());
+        record.finish(worker, self.caller.address, &worker.table());
         afterwards
     }
 

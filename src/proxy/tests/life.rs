@@ -9,7 +9,7 @@ use std::{
 use super::harness::*;
 use crate::{
     lifecycle::Phase,
-    proxy::{Config, Connect, Tcp},
+    proxy::{Config, Connect, Stream, Tcp},
     upstream,
 };
 
@@ -123,14 +123,14 @@ fn a_worker_without_requests_lets_go_of_a_replaced_table() {
 struct Panics;
 
 impl Connect for Panics {
-    type Stream = tokio::net::TcpStream;
+    type Stream = Stream;
 
-    async fn connect(&self, endpoint: &upstream::Endpoint) -> io::Result<tokio::net::TcpStream> {
+    async fn connect(&self, endpoint: &upstream::Endpoint) -> io::Result<Stream> {
         assert_ne!(endpoint.address().port(), 1, "a defect, as the test wants it");
         Tcp.connect(endpoint).await
     }
 
-    fn is_open(stream: &tokio::net::TcpStream) -> bool {
+    fn is_open(stream: &Stream) -> bool {
         Tcp::is_open(stream)
     }
 }
