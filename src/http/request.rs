@@ -63,6 +63,8 @@ pub enum Version {
     Http10,
     #[default]
     Http11,
+    /// In frames: see [`super::relay`].
+    Http2,
 }
 
 /// A request head and the buffer that it was read from.
@@ -118,6 +120,11 @@ impl Request {
     #[must_use]
     pub fn view<'a>(&'a self, bytes: &'a [u8]) -> RequestView<'a> {
         RequestView { head: self, bytes }
+    }
+
+    /// Notes that the head that was read last stands for one in frames.
+    pub(super) fn came_in_frames(&mut self) {
+        self.asked.version = Version::Http2;
     }
 
     fn read_head(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Fault> {
@@ -296,7 +303,7 @@ impl Request {
         self.authority = authority.unwrap_or_default();
         self.asked.keep_alive = match self.asked.version {
             Version::Http10 => seen.keep_alive && !seen.close,
-            Version::Http11 => !seen.close,
+            Version::Http11 | Version::Http2 => !seen.close,
         };
         // A body before a switch of protocols has no use and would have to be told from what follows it.
         let may_upgrade = seen.wants_upgrade && seen.upgrades == 1 && self.framing == Framing::None;

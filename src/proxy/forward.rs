@@ -21,7 +21,7 @@ use super::{
     replay::Replay,
     reply::Reply,
     retry::{Failed, Next, Tries},
-    seam::Downstream,
+    seam::{Downstream, Upstream},
     session::Selection,
     timer::Timer,
     worker::Worker,
@@ -129,7 +129,7 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
             Ok(connection) => {
                 facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
                 let Pooled { stream, life } = connection;
-                let mut up = Endpoint::new(stream, std::mem::take(outbox), asked, &worker.response);
+                let mut up = Endpoint::new(stream, std::mem::take(outbox), down.wants_chunks(), asked, &worker.response);
                 let mut exchange = Exchange::new(down, &mut up, timer, &patience, &mut replay, &mut reply);
                 let ended = poll_fn(|cx| exchange.poll(cx)).await;
                 let is_over = matches!(ended, Ended::Complete) && exchange.request_is_sent();

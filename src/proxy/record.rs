@@ -205,6 +205,7 @@ impl Notes {
         let protocol = match self.version {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
         };
         RequestLine::Read { method, target: self.part(Part::Target).unwrap_or_default(), protocol }
     }

@@ -60,14 +60,26 @@ impl Reply<'_> {
     ///
     /// Where a part of the request is still to be sent, the client's connection cannot be kept: what follows on it would
     /// be the rest of that.
-    pub(crate) fn pass(&mut self, down: &mut impl Downstream, head: ResponseView<'_>, request_is_sent: bool) -> Coding {
+    ///
+    /// `framed` is whether the body comes with the framing of HTTP/1.
+    pub(crate) fn pass(
+        &mut self,
+        down: &mut impl Downstream,
+        head: ResponseView<'_>,
+        request_is_sent: bool,
+        framed: bool,
+    ) -> Coding {
         self.status = Some(head.status());
         let add: SmallVec<[(&[u8], &[u8]); 2]> =
             self.cookies.iter().map(|cookie| (&b"Set-Cookie"[..], &cookie[..])).collect();
         let edits = ResponseEdits {
             keep_alive: self.keep_alive && request_is_sent && !self.drain.is_draining(),
-            // Chunks save the client's connection where the endpoint ends the body by closing its own.
-            reframe: head.framing() == Framing::UntilClose && !head.switches(),
+            reframe: match head.framing() {
+                // Chunks save the client's connection where the endpoint ends the body by closing its own.
+                Framing::UntilClose => !head.switches(),
+                Framing::Chunked => !framed,
+                Framing::None | Framing::Length(_) => false,
+            },
             date: Some(&self.date),
             add: &add,
             ..ResponseEdits::default()

@@ -14,7 +14,7 @@ use super::{
     request::{self, RequestId, Then},
 };
 use crate::{
-    http::{Answer, Asked, Framing, Refusal, write_answer, write_refusal},
+    http::{Answer, Asked, Coding, Framing, Refusal, write_answer, write_refusal},
     metrics::{Connection as Counted, ConnectionState},
     proxy::{
         Stream,
@@ -168,7 +168,14 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
             request::begin(worker, &table, view, self.caller, keep_alive, &mut record)
         };
         let sent_before = self.client.outbox.written();
-        self.client.begin(length, begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
+        self.client.begin(
+            length,
+            begun.asked,
+            begun.framing,
+            Coding::Pass,
+            begun.expects_continue,
+            begun.body_limit,
+        );
 
         // By reference all along: what is moved into a future takes its room there twice.
         let afterwards = match &mut begun.then {
@@ -226,7 +233,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
         record.request_bytes = self.client.inbox.len() as u64;
         let length = self.client.inbox.len();
-        self.client.begin(length, Asked::default(), Framing::None, false, 0);
+        self.client.begin(length, Asked::default(), Framing::None, Coding::Pass, false, 0);
         let sent_before = self.client.outbox.written();
         let afterwards = self.refuse(refusal, Asked::default(), &request_id, &mut record).await;
         record.sent_bytes = self.client.outbox.written() - sent_before;
@@ -285,7 +292,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
     async fn finish_answer(&mut self) -> Afterwards {
         let (client, timer) = (&mut self.client, &self.timer);
         timer.set(self.worker.config.write_timeout);
-        let sent = poll_fn(|cx| match client.poll_finish(cx) {
+        let sent = poll_fn(|cx| match client.poll_finish(cx, b"") {
             Poll::Pending if timer.has_fired() => Poll::Ready(false),
             flushed => flushed.map(|flushed| flushed.is_ok()),
         });
