@@ -37,6 +37,7 @@ mod field;
 pub mod fuzzing;
 mod refusal;
 mod token;
+mod transport;
 mod write;
 
 pub use self::{
@@ -47,5 +48,6 @@ pub use self::{
     request::{Asked, Request, RequestView, Version},
     response::{Response, ResponseView},
     token::{is_field_name, is_field_value},
+    transport::Transport,
     write::{Delivery, Forwarded, RequestEdits, ResponseEdits, write_request, write_response},
 };
