@@ -39,6 +39,7 @@ mod field;
 pub mod fuzzing;
 mod refusal;
 mod token;
+mod transport;
 mod write;
 
 pub use self::{
@@ -49,5 +50,6 @@ pub use self::{
     request::{Asked, Request, RequestView, Version},
     response::{Response, ResponseView},
     token::{is_field_name, is_field_value},
+    transport::Transport,
     write::{Delivery, Forwarded, RequestEdits, ResponseEdits, response_fields, write_request, write_response},
 };

@@ -31,6 +31,7 @@ use crate::{
 };
 
 pub mod annotations;
+mod app_protocol;
 mod backend;
 mod canary;
 mod claim;
@@ -41,6 +42,7 @@ mod hosts;
 mod options;
 mod place;
 mod settings;
+mod spoken;
 mod uses;
 
 #[cfg(test)]

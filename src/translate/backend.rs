@@ -246,6 +246,15 @@ pub(super) fn ports(service: &Service) -> &[ServicePort] {
     service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default()
 }
 
+/// The port of a Service that a cluster is for.
+pub(super) fn port_of<'s>(service: &'s Service, port: &PortRef) -> Option<&'s ServicePort> {
+    let tcp = |other: &&ServicePort| other.protocol.as_deref().unwrap_or("TCP") == "TCP";
+    ports(service).iter().filter(tcp).find(|other| match port {
+        PortRef::Number(port) => number(other) == Some(*port),
+        PortRef::Name(name) => other.name.as_deref() == Some(&**name),
+    })
+}
+
 /// The number of a port of a Service, which an API server holds to the range.
 pub(super) fn number(port: &ServicePort) -> Option<u16> {
     u16::try_from(port.port).ok().filter(|number| *number > 0)

@@ -17,6 +17,7 @@ use super::{
     Options,
     annotations::{self as known, CanaryScope, Found, Reader, Support, Typed, shown},
     hosts::alias_of,
+    spoken::Spoken,
 };
 
 /// What the annotations of an Ingress ask for.
@@ -138,8 +139,11 @@ fn balance(reader: &mut Reader<'_>, options: &Options) -> Balance {
 }
 
 fn stable(reader: &mut Reader<'_>, options: &Options) -> Stable {
+    let spoken = Spoken::read(reader);
+    let mut policy = policy(reader, options);
+    policy.backend_protocol = spoken.protocol;
     let settings = Stable {
-        policy: policy(reader, options),
+        policy,
         ssl_redirect: reader.get_or(&known::SSL_REDIRECT, options.ssl_redirect),
         force_ssl_redirect: reader.get_or(&known::FORCE_SSL_REDIRECT, options.force_ssl_redirect),
         use_regex: reader.get_or(&known::USE_REGEX, false),
@@ -150,7 +154,7 @@ fn stable(reader: &mut Reader<'_>, options: &Options) -> Stable {
         fallback: reader.get(&known::DEFAULT_BACKEND),
         affinity: affinity(reader),
         rules_before_affinity: reader.get_or(&known::AFFINITY_PRECEDENCE, false),
-        closed: closed(reader),
+        closed: spoken.closed || closing(reader).next().is_some(),
         closes_hosts: closing(reader).any(|found| found.annotation.scope == known::Scope::Host),
     };
     reader.tell_support();
@@ -240,25 +244,7 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
     })
 }
 
-/// Whether something that is not built would keep requests out. Fails closed.
-fn closed(reader: &mut Reader<'_>) -> bool {
-    let mut closed = closing(reader).next().is_some();
-    if let Some(known::BackendProtocol::Other) = reader.get(&known::BACKEND_PROTOCOL) {
-        closed = true;
-        if let Some(found) = reader.set(&known::BACKEND_PROTOCOL.annotation) {
-            reader.tell(
-                found,
-                Level::Error,
-                Reason::NotYet,
-                format!("Endpoints are not spoken to by {} yet", shown(found.value)),
-                "The paths of the Ingress are closed: they answer 503",
-                "Let the endpoints speak HTTP, or wait for a release that has it",
-            );
-        }
-    }
-    closed
-}
-
+/// What would keep requests out, and is not built. It fails closed.
 fn closing<'r, 'a>(reader: &'r Reader<'a>) -> impl Iterator<Item = &'r Found<'a>> {
     let set = |found: &&Found<'_>| !found.value.is_empty() && found.annotation.support == Support::NotYetClosed;
     reader.found().iter().filter(set)

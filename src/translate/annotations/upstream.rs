@@ -1,7 +1,7 @@
 //! The annotations of balancing and of the way to endpoints.
 
 use super::{Annotation, Group, Kind, Risk, Scope, Typed, value};
-use crate::route::{Algorithm, HashKey};
+use crate::route::{Algorithm, BackendProtocol, HashKey};
 
 pub(super) const RECORDS: &[&Annotation] = &[
     &LOAD_BALANCE.annotation,
@@ -25,17 +25,17 @@ pub(super) const RECORDS: &[&Annotation] = &[
     &PROXY_SSL_SERVER_NAME,
 ];
 
-/// What the endpoints speak (`backend-protocol`).
+/// What `backend-protocol` can say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::translate) enum BackendProtocol {
-    Http,
-    /// One that is not built yet.
-    Other,
+pub(in crate::translate) enum WrittenProtocol {
+    Spoken(BackendProtocol),
+    /// FastCGI, which is not spoken here.
+    Fcgi,
 }
 
 const ALGORITHMS: &[&str] =
     &["round_robin", "ewma", "least_conn", "chash", "chashsubset", "sticky_balanced", "sticky_persistent"];
-const PROTOCOLS: &[&str] = &["HTTP", "AUTO_HTTP", "HTTPS", "GRPC", "GRPCS", "FCGI"];
+const PROTOCOLS: &[&str] = &["HTTP", "HTTPS", "GRPC", "GRPCS", "AUTO_HTTP"];
 const NO_TLS_TO_ENDPOINTS: &str = "Endpoints are not spoken to by TLS yet, so there is nothing that it could apply to";
 
 pub(in crate::translate) static LOAD_BALANCE: Typed<Algorithm> = Typed::new(
@@ -98,12 +98,22 @@ pub(in crate::translate) static UPSTREAM_VHOST: Typed<HashKey> = Typed::new(
     |text| value::clean(text).and_then(|_| template(text)),
 );
 
-pub(in crate::translate) static BACKEND_PROTOCOL: Typed<BackendProtocol> = Typed::new(
+pub(in crate::translate) static BACKEND_PROTOCOL: Typed<WrittenProtocol> = Typed::new(
     Annotation::new("backend-protocol", Group::Upstream, Kind::Choice(PROTOCOLS))
-        .default("HTTP")
-        .partly("`HTTP` so far, which `AUTO_HTTP` also means; paths with another value are closed.")
-        .doc("What the endpoints speak."),
-    |text| value::choice(text, PROTOCOLS).map(|at| if at < 2 { BackendProtocol::Http } else { BackendProtocol::Other }),
+        .partly("`FCGI` is refused, and closes the paths")
+        .doc(
+            "What the endpoints speak; `AUTO_HTTP` is what the client used. Where it is not set, the `appProtocol` of \
+             the Service's port says it (`http`, `https`, `grpc`, `kubernetes.io/h2c`, `kubernetes.io/ws`, \
+             `kubernetes.io/wss`), which ingress-nginx does not read, and otherwise it is `HTTP`.",
+        ),
+    |text| {
+        use BackendProtocol::{AutoHttp, Grpc, Grpcs, Http, Https};
+        if text.eq_ignore_ascii_case("FCGI") {
+            return Ok(WrittenProtocol::Fcgi);
+        }
+        let at = value::choice(text, PROTOCOLS)?;
+        Ok(WrittenProtocol::Spoken([Http, Https, Grpc, Grpcs, AutoHttp][at]))
+    },
 );
 
 static FASTCGI_INDEX: Annotation = Annotation::new("fastcgi-index", Group::NginxOnly, Kind::Text)

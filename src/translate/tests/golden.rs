@@ -183,10 +183,18 @@ fn endpoints(endpoints: &Endpoints) -> Value {
         Origin::Addresses(addresses) => json!(addresses),
         Origin::Name(name) => json!(format!("what DNS answers for {name}")),
     };
-    match endpoints.client_ip_affinity() {
-        Some(timeout) => json!({ "to": origin, "client-ip-affinity": timeout.as_secs() }),
-        None => origin,
+    let mut shown = Map::new();
+    if let Some(timeout) = endpoints.client_ip_affinity() {
+        shown.insert("client-ip-affinity".to_owned(), json!(timeout.as_secs()));
     }
+    if let Some(protocol) = endpoints.protocol() {
+        shown.insert("protocol".to_owned(), json!(protocol));
+    }
+    if shown.is_empty() {
+        return origin;
+    }
+    shown.insert("to".to_owned(), origin);
+    Value::Object(shown)
 }
 
 /// A policy without what is the default.
