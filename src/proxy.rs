@@ -22,6 +22,7 @@ mod connect;
 mod exchange;
 mod forward;
 mod h1;
+mod h2;
 mod linger;
 mod listen;
 pub mod log;
@@ -30,6 +31,7 @@ mod pump;
 mod record;
 mod replay;
 mod reply;
+mod request;
 mod retry;
 mod seam;
 mod session;
@@ -188,6 +190,7 @@ async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<std::net::TcpList
         let _ = accept.await;
     }
     worker.pool.clear();
+    worker.sessions.clear();
     // Idle connections end now; new ones a little later, since their first request may be on the way. Requests in flight
     // finish, and tunnels go on until the drain ends.
     worker.clock.fire_all(Idleness::Idle);

@@ -8,7 +8,7 @@
 //! Where the body's length is not known it is `chunked` here. That describes it; nobody has sent chunks.
 
 use super::{
-    Class, Limits, Malformed, Refusal, Request,
+    Class, Limits, Malformed, Refusal, Request, RequestView,
     host::is_authority,
     token::{self, METHOD, TARGET, is_word},
 };
@@ -48,9 +48,9 @@ impl Request {
 /// # Errors
 ///
 /// Where HTTP/2 allows no such request, or one could be read in two ways once it is HTTP/1.
-pub fn write_relayed_request<'a>(
+pub fn write_relayed_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     pseudo: Pseudo<'a>,
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    fields: impl Fn() -> I,
     ends: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
@@ -74,10 +74,10 @@ pub fn write_relayed_request<'a>(
     out.extend_from_slice(pseudo.path);
     out.extend_from_slice(b" HTTP/1.1\r\n");
 
-    let host = host_of(pseudo.authority, fields.clone())?;
+    let host = host_of(pseudo.authority, fields())?;
     write(b"Host", host, out);
     let (mut has_length, mut has_cookie) = (false, false);
-    for (name, value) in fields.clone() {
+    for (name, value) in fields() {
         if let Some(malformed) = fault_of(name, value) {
             return Err(Refusal::BadRequest(malformed));
         }
@@ -102,7 +102,7 @@ pub fn write_relayed_request<'a>(
     if has_cookie {
         out.extend_from_slice(b"Cookie: ");
         let start = out.len();
-        for (_, crumb) in fields.filter(|(name, _)| Class::of(name) == Class::Cookie) {
+        for (_, crumb) in fields().filter(|(name, _)| Class::of(name) == Class::Cookie) {
             if out.len() > start {
                 out.extend_from_slice(b"; ");
             }
@@ -211,6 +211,16 @@ fn write(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Gives the fields of a request head to a writer of frames. What is about a connection, and the framing of HTTP/1, is not
+/// among them.
+pub fn request_fields(view: RequestView<'_>, mut put: impl FnMut(&[u8], &[u8])) {
+    for field in &view.head.fields {
+        if has_place_in_frames(field.class) {
+            put(field.name.of(view.bytes), field.value.of(view.bytes));
+        }
+    }
+}
+
 /// Whether a field of a head in the form of HTTP/1 has a place in frames: what is about the connection has none.
 #[must_use]
 pub fn has_place_in_frames(class: Class) -> bool {
@@ -226,7 +236,7 @@ pub fn has_place_in_frames(class: Class) -> bool {
     )
 }
 
-/// Whether bytes that begin a connection are, or can become, the preface of HTTP/2 (RFC 9113, 3.4).
+/// Whether bytes that begin a connection are the preface of HTTP/2 (RFC 9113, 3.4); none where they can still become it.
 #[must_use]
 pub fn is_preface(bytes: &[u8]) -> Option<bool> {
     let compared = bytes.len().min(PREFACE.len());
@@ -252,7 +262,7 @@ mod tests {
 
     fn relay(pseudo: Pseudo<'_>, fields: Fields<'_>, ends: bool) -> Result<(String, Request), Refusal> {
         let mut out = Vec::new();
-        write_relayed_request(pseudo, pairs(fields), ends, &mut out)?;
+        write_relayed_request(pseudo, || pairs(fields), ends, &mut out)?;
         let mut request = Request::new();
         let length = request.read_relayed(&out, &Limits::REQUEST)?;
         assert_eq!(length, out.len(), "the head is all that was written");
@@ -320,7 +330,7 @@ mod tests {
             (post, &[("content-length", "+5")], bad(ContentLength)),
         ] {
             let mut out = Vec::new();
-            let written = write_relayed_request(pseudo, pairs(fields), false, &mut out);
+            let written = write_relayed_request(pseudo, || pairs(fields), false, &mut out);
             let read = written.and_then(|()| Request::new().read_relayed(&out, &Limits::REQUEST));
             assert_eq!(read.err(), expected, "{fields:?} {}", out.escape_ascii());
         }

@@ -33,6 +33,8 @@ pub enum Count {
     ConnectionsRefused,
     /// Tasks that ended in a panic.
     Panics,
+    /// Connections over HTTP/2 that were ended, since their frames cost more than they were for.
+    Floods,
 }
 
 /// A connection of a client, counted in its state until it is dropped. It stays on the thread of its worker.
@@ -71,7 +73,7 @@ struct Cells {
     refusals: Chain<&'static str, Tally>,
 }
 
-const COUNTS: usize = 5;
+const COUNTS: usize = 6;
 
 const STATES: [(ConnectionState, &str); 3] = [
     (ConnectionState::Reading, "reading"),
@@ -166,6 +168,7 @@ impl Totals {
                     "Connections closed at once because of the limit on connections",
                 ),
                 counter(registry, "serin_panics_total", "Tasks of workers that ended in a panic"),
+                counter(registry, "serin_http2_floods_total", "Connections over HTTP/2 ended because of their frames"),
             ],
             refusals: counter_vec(registry, "serin_refusals_total", "Requests that were refused", &["refusal"]),
             connections: gauge_vec(

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
@@ -16,12 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
 
 use super::{
+    Stream,
     caller::{Caller, Door},
     connect::Connect,
-    h1, listen,
+    h1, h2, listen,
     worker::Worker,
 };
-use crate::metrics::Count;
+use crate::metrics::{Connection, Count};
 
 /// How long to wait when the process has no file descriptor left.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
@@ -77,17 +78,30 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     tokio::task::spawn_local(async move {
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
         let caller = Caller::plain(door, peer.ip());
-        let mut serving = pin!(h1::serve(&worker, &caller, stream.into(), &counted));
-        let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(None),
-            Err(panic) => Poll::Ready(Some(panic)),
-        });
-        if let Some(panic) = isolated.await {
-            worker.meters.count(Count::Panics);
-            error!(%peer, panic = message(&*panic), "a connection ended in a panic");
-        }
+        isolated(&worker, peer.ip(), serve(&worker, caller, stream.into(), &counted)).await;
     });
+}
+
+/// Serves a connection in the protocol that it turns out to speak.
+async fn serve<C: Connect>(worker: &Rc<Worker<C>>, caller: Caller, stream: Stream, counted: &Connection) {
+    if let Some((stream, before)) = h1::serve(worker, &caller, stream, counted).await {
+        // Boxed, so that a connection over HTTP/1 has no room for it.
+        Box::pin(h2::serve(worker, caller, stream, before, counted)).await;
+    }
+}
+
+/// Does `work` for a client. A panic ends it, is counted and logged, and nothing else.
+pub(crate) async fn isolated<C: Connect>(worker: &Worker<C>, client: IpAddr, work: impl Future<Output = ()>) {
+    let mut work = pin!(work);
+    let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(())) => Poll::Ready(None),
+        Err(panic) => Poll::Ready(Some(panic)),
+    });
+    if let Some(panic) = isolated.await {
+        worker.meters.count(Count::Panics);
+        error!(%client, panic = message(&*panic), "a request ended in a panic");
+    }
 }
 
 /// Counts a connection as open.

@@ -209,7 +209,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
                     }
                     self.pass_interim();
                 }
-                Poll::Ready(Ok(head)) if self.reply.holds_back(head.status) => {
+                Poll::Ready(Ok(head)) if self.reply.holds_back(head.status, self.replay.is_possible()) => {
                     return Poll::Ready(Ended::Unanswered(Failure::Status(head.status)));
                 }
                 Poll::Ready(Ok(head)) => {

@@ -24,6 +24,9 @@ use crate::{
     upstream::Cluster,
 };
 
+/// nginx's status for a client that left before the answer.
+pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
+
 /// A request, as far as it has come.
 #[derive(Debug)]
 pub(crate) struct Record<'t> {

@@ -19,7 +19,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Config, RoutingTable, Shared, connect::Connect, log::Log, pool::Pool, reply::DATE, timer::Clock};
+use super::{Config, RoutingTable, Shared, connect::Connect, h2::Sessions, log::Log, pool::Pool, reply::DATE, timer::Clock};
 use crate::{
     draw::{Draw, Random},
     http::{Request, Response},
@@ -35,6 +35,7 @@ pub(crate) struct Worker<C: Connect> {
     pub(crate) shared: Shared,
     pub(crate) clock: Rc<Clock>,
     pub(crate) pool: Pool<EndpointId, C::Stream>,
+    pub(crate) sessions: Sessions<EndpointId>,
     pub(crate) connect: C,
     pub(crate) positions: RefCell<Positions>,
     pub(crate) draw: RefCell<Random>,
@@ -66,6 +67,7 @@ impl<C: Connect> Worker<C> {
         let clock = Clock::new();
         let worker = Self {
             pool: Pool::new(config.upstream, Rc::clone(&clock)),
+            sessions: Sessions::new(config.upstream, Rc::clone(&clock)),
             clock,
             connect,
             positions: RefCell::default(),
@@ -92,6 +94,7 @@ impl<C: Connect> Worker<C> {
     pub(crate) fn every_second(&self) {
         self.tell_time();
         self.pool.sweep();
+        self.sessions.sweep();
         self.log.borrow_mut().flush();
         super::buffer::trim();
         // A worker without requests must not hold on to a table that was replaced.

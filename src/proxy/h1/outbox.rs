@@ -43,6 +43,11 @@ impl Outbox {
         &mut self.bytes
     }
 
+    /// What is here: the head, and small bodies behind it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Keeps what waits, a request's head, also after it was sent.
     pub(crate) fn keep(&mut self) {
         self.kept = self.bytes.len();

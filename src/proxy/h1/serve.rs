@@ -9,12 +9,9 @@ use std::{
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    downstream::Client,
-    request::{self, RequestId, Then},
-};
+use super::downstream::Client;
 use crate::{
-    http::{Answer, Asked, Coding, Framing, Refusal, write_answer, write_refusal},
+    http::{Answer, Asked, Coding, Framing, Refusal, relay::is_preface, write_answer, write_refusal},
     metrics::{Connection as Counted, ConnectionState},
     proxy::{
         Stream,
@@ -23,7 +20,8 @@ use crate::{
         connect::Connect,
         forward::{Outcome, forward},
         linger::linger,
-        record::{Notes, Record},
+        record::{CLIENT_CLOSED_REQUEST, Notes, Record},
+        request::{self, RequestId, Then},
         seam::{Sink, Source},
         timer::{Idleness, Timer},
         tunnel::tunnel,
@@ -31,8 +29,14 @@ use crate::{
     },
 };
 
-/// Serves the requests of a connection, one after the other.
-pub(crate) async fn serve<C: Connect>(worker: &Worker<C>, caller: &Caller, stream: Stream, counted: &Counted) {
+/// Serves the requests of a connection, one after the other. One that turns out to speak HTTP/2 is given back, with what
+/// was read of it.
+pub(crate) async fn serve<C: Connect>(
+    worker: &Worker<C>,
+    caller: &Caller,
+    stream: Stream,
+    counted: &Counted,
+) -> Option<(Stream, Buffer)> {
     let mut connection =
         Connection { worker, caller, client: Client::new(stream), timer: worker.clock.timer(), served: 0, counted };
     poll_fn(|cx| {
@@ -44,16 +48,20 @@ pub(crate) async fn serve<C: Connect>(worker: &Worker<C>, caller: &Caller, strea
         let then = match connection.next_head().await {
             Next::Head { length, started } => connection.serve_request(length, started).await,
             Next::Refused { refusal, started } => connection.refuse_bytes(refusal, started).await,
+            Next::Http2 => return Some((connection.client.stream, connection.client.inbox)),
             Next::Closed => Afterwards::Close,
         };
         match then {
             Afterwards::Keep => {}
-            Afterwards::Close => return,
+            Afterwards::Close => return None,
             Afterwards::Reset => {
                 let _ = SockRef::from(&connection.client.stream).set_linger(Some(Duration::ZERO));
-                return;
+                return None;
             }
-            Afterwards::Linger => return Box::pin(linger(&mut connection.client.stream, &connection.timer)).await,
+            Afterwards::Linger => {
+                Box::pin(linger(&mut connection.client.stream, &connection.timer)).await;
+                return None;
+            }
         }
     }
 }
@@ -75,6 +83,8 @@ enum Next {
     Head { length: usize, started: Instant },
     /// What came is no request.
     Refused { refusal: Refusal, started: Instant },
+    /// The preface of HTTP/2.
+    Http2,
     /// Nothing.
     Closed,
 }
@@ -123,7 +133,11 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
                         self.counted.enter(ConnectionState::Reading);
                         Instant::now()
                     });
-                    if reading.is_worth_a_look(&client.inbox) {
+                    let preface = if is_first { is_preface(client.inbox.bytes()) } else { Some(false) };
+                    if preface == Some(true) {
+                        return Poll::Ready(Next::Http2);
+                    }
+                    if preface == Some(false) && reading.is_worth_a_look(&client.inbox) {
                         match worker.request.borrow_mut().read(client.inbox.bytes(), &config.head) {
                             Ok(Some(length)) => return Poll::Ready(Next::Head { length, started }),
                             Ok(None) => {}
@@ -303,9 +317,6 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
     }
 }
-
-/// nginx's status for a client that left before the answer.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The reading of a head.
 struct Reading {

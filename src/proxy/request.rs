@@ -1,25 +1,25 @@
 //! A request's head, from reading to what is done with it.
 //!
-//! All of this happens between two waits: the head lies in the connection's buffer, is decided on there, and is written
-//! with its changes straight into what will be sent to the endpoint.
+//! All of this happens between two waits: the head lies in a buffer, is decided on there, and is written with its changes
+//! straight into what will be sent to the endpoint. A head that came in frames has the form of HTTP/1 here, too.
 
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use super::outbox::Outbox;
+use super::{
+    RoutingTable,
+    caller::Caller,
+    connect::Connect,
+    forward::Job,
+    h1::Outbox,
+    record::{Notes, Record},
+    session::Selection,
+    worker::Worker,
+};
 use crate::{
     http::{Asked, Forwarded, Framing, Refusal, RequestEdits, RequestView, write_request},
     metrics::Method,
-    proxy::{
-        RoutingTable,
-        caller::Caller,
-        connect::Connect,
-        forward::Job,
-        record::{Notes, Record},
-        session::Selection,
-        worker::Worker,
-    },
     route::{self, NoTrace, Plan, Request, Scheme, Why},
 };
 
@@ -129,6 +129,7 @@ pub(crate) fn begin<'t, C: Connect>(
                 let job = Job {
                     cluster: &plan.side.backend,
                     policy,
+                    transport: policy.transport(plan.side.backend.protocol(), caller.scheme),
                     selection: Selection::new(plan.side.balance.algorithm, plan.hash, caller.address, plan.affinity),
                     keep_alive,
                     set_cookie: plan.set_cookie,
