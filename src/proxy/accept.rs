@@ -8,6 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -18,18 +19,29 @@ use tracing::{error, warn};
 use super::{
     caller::{Caller, Door},
     connect::Connect,
-    h1, listen,
+    h1,
+    handshake::handshake,
+    listen,
     worker::Worker,
 };
-use crate::metrics::Count;
+use crate::{
+    metrics::{Connection as Counted, Count},
+    tls::ServerConfig,
+};
 
 /// How long to wait when the process has no file descriptor left.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 /// Accepts connections and serves each in a task of its own, until the drain begins and nobody is left in the queue.
-pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListener) {
+///
+/// They begin with a handshake where there is a configuration for TLS.
+pub(crate) async fn accept<C: Connect>(
+    worker: Rc<Worker<C>>,
+    listener: TcpListener,
+    with_tls: Option<Arc<ServerConfig>>,
+) {
     let port = listener.local_addr().map_or(0, |address| address.port());
-    let door = Rc::new(Door::new(port));
+    let door = Rc::new(Door::new(port, with_tls));
     let mut draining = pin!(worker.shared.drain.started());
     loop {
         let accepted = tokio::select! {
@@ -76,8 +88,7 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
-        let caller = Caller::plain(door, peer.ip());
-        let mut serving = pin!(h1::serve(&worker, &caller, stream.into(), &counted));
+        let mut serving = pin!(serve(&worker, door, stream, peer, &counted));
         let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => Poll::Ready(None),
@@ -88,6 +99,29 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
             error!(%peer, panic = message(&*panic), "a connection ended in a panic");
         }
     });
+}
+
+/// Serves a connection by the protocol that its client has chosen.
+async fn serve<C: Connect>(
+    worker: &Rc<Worker<C>>,
+    door: Rc<Door>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    counted: &Counted,
+) {
+    let stream = match &door.tls {
+        None => socket.into(),
+        // Boxed, so that a plain connection has no room for it.
+        Some(config) => match Box::pin(handshake(worker, config.clone(), socket)).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
+    let caller = Caller::new(door, peer.ip(), &stream);
+    match stream.alpn() {
+        // Without a word of the client's it is HTTP/1, too.
+        None | Some(_) => h1::serve(worker, &caller, stream, counted).await,
+    }
 }
 
 /// Counts a connection as open.

@@ -79,7 +79,13 @@ impl Gateway {
         let table = table(&cluster, &metrics, setup.policy, setup.affinity);
         let table = Arc::new(Live::new(table));
         let (drainer, drain) = drain();
-        let shared = Shared { table: Arc::clone(&table), drain, metrics: metrics.clone(), epoch: Instant::now() };
+        let shared = Shared {
+            table: Arc::clone(&table),
+            certificates: Arc::default(),
+            drain,
+            metrics: metrics.clone(),
+            epoch: Instant::now(),
+        };
         let proxy = Proxy::start_with(config, &shared, connect, meters, logs).unwrap();
         let address = proxy.local_addrs()[0];
         Self { address, cluster, table, drainer, metrics, log, log_writer: Some(log_writer), proxy: Some(proxy) }
