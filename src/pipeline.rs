@@ -26,6 +26,7 @@ use crate::{
     route::Table,
     source::Batch,
     store::{Change, Store},
+    tls::Certificates,
     translate::{self, Options},
     upstream::{Cluster, Resolver},
 };
@@ -62,6 +63,8 @@ pub struct HoldOff {
 pub struct Published {
     /// What the proxy serves by.
     pub table: Arc<Live<LiveTable>>,
+    /// What it serves TLS with.
+    pub certificates: Arc<Live<Certificates>>,
     pub clusters: Live<Clusters>,
     /// What is wrong with the objects.
     pub problems: Live<ProblemBook>,

@@ -58,7 +58,7 @@ impl Gateway {
         let (_, logs) = log::start(format, Box::new(io::sink()), 1, metrics.meters()).unwrap();
         let (drainer, drain) = drain();
         let table = Arc::new(Live::new(table(endpoint, &metrics)));
-        let shared = Shared { table, drain, metrics, epoch: Instant::now() };
+        let shared = Shared { table, certificates: Arc::default(), drain, metrics, epoch: Instant::now() };
         let config =
             Config { listen: vec![([127, 0, 0, 1], 0).into()], keep_alive_requests: 1_000_000, ..Config::default() };
         let proxy = Proxy::start_with(config, &shared, &Marking, meters, logs).unwrap();

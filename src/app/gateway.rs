@@ -131,7 +131,13 @@ impl Gateway {
         }
         let (log, logs) = log::start(server.access_log.into(), Box::new(io::stdout()), workers.get(), metrics.meters())
             .context("cannot start the access log")?;
-        let shared = proxy::Shared { table: published.table.clone(), drain, metrics: metrics.clone(), epoch };
+        let shared = proxy::Shared {
+            table: published.table.clone(),
+            certificates: published.certificates.clone(),
+            drain,
+            metrics: metrics.clone(),
+            epoch,
+        };
         let proxy = Proxy::start(server.proxy(workers), &shared, metric_workers, logs).context("cannot serve")?;
         let http = proxy.local_addrs().to_vec();
         drop(starting);

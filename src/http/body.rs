@@ -474,7 +474,9 @@ mod tests {
     fn what_is_written_as_a_trailer_can_be_read_as_one() {
         let mut out = Vec::new();
         assert!(write_trailer(b"grpc-status", b"0", &mut out));
-        for (name, value) in [(&b"content-length"[..], &b"5"[..]), (b"a b", b"c"), (b"a", b"b\r\nc: d"), (b"host", b"h")] {
+        for (name, value) in
+            [(&b"content-length"[..], &b"5"[..]), (b"a b", b"c"), (b"a", b"b\r\nc: d"), (b"host", b"h")]
+        {
             assert!(!write_trailer(name, value, &mut out));
         }
         let mut body = b"0\r\n".to_vec();

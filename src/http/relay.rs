@@ -277,10 +277,7 @@ mod tests {
     fn a_request_in_frames_becomes_the_head_that_says_the_same() {
         let fields = [("cookie", "a=1"), ("x", "y"), ("te", "trailers"), ("cookie", "b=2")];
         let (head, request) = relay(get("/p?q"), &fields, true).expect("it is good");
-        assert_eq!(
-            head,
-            "GET /p?q HTTP/1.1\r\nHost: a.example\r\nx: y\r\nte: trailers\r\nCookie: a=1; b=2\r\n\r\n"
-        );
+        assert_eq!(head, "GET /p?q HTTP/1.1\r\nHost: a.example\r\nx: y\r\nte: trailers\r\nCookie: a=1; b=2\r\n\r\n");
         let view = request.view(head.as_bytes());
         assert_eq!(view.framing(), Framing::None);
         assert_eq!(view.version(), Version::Http2);
@@ -367,7 +364,9 @@ mod tests {
             assert_eq!((view.status(), view.framing()), (status, framing));
             assert!(view.keep_alive(), "{status}");
         }
-        for (status, fields) in [(101, &[][..]), (200, &[("connection", "close")]), (200, &[("transfer-encoding", "chunked")])] {
+        for (status, fields) in
+            [(101, &[][..]), (200, &[("connection", "close")]), (200, &[("transfer-encoding", "chunked")])]
+        {
             assert!(write_relayed_response(status, pairs(fields), false, false, &mut Vec::new()).is_err());
         }
     }

@@ -221,7 +221,8 @@ pub fn response_fields(view: ResponseView<'_>, edits: &ResponseEdits<'_>, mut pu
             put(field.name.of(view.bytes), field.value.of(view.bytes));
         }
     }
-    if let Some(date) = edits.date.filter(|_| !view.head.has_date && view.status() >= 200 && !changes.touches(b"Date")) {
+    if let Some(date) = edits.date.filter(|_| !view.head.has_date && view.status() >= 200 && !changes.touches(b"Date"))
+    {
         put(b"date", date);
     }
     for (name, value) in edits.set.iter().chain(edits.add) {

@@ -61,6 +61,7 @@ pub(super) struct Totals {
     workers: Vec<Arc<Cells>>,
     counts: [IntCounter; COUNTS],
     refusals: IntCounterVec,
+    handshakes: IntCounterVec,
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
 }
@@ -71,6 +72,7 @@ struct Cells {
     counts: [Tally; COUNTS],
     states: [Tally; STATES.len()],
     refusals: Chain<&'static str, Tally>,
+    handshakes: Chain<&'static str, Tally>,
 }
 
 const COUNTS: usize = 6;
@@ -104,6 +106,12 @@ impl Worker {
     #[inline]
     pub fn count_refusal(&self, label: &'static str) {
         self.cells.refusals.find_or_add(|known| *known == label, || label).add(1);
+    }
+
+    /// Counts a handshake of TLS by its result, a text of this program.
+    #[inline]
+    pub fn count_handshake(&self, result: &'static str) {
+        self.cells.handshakes.find_or_add(|known| *known == result, || result).add(1);
     }
 
     /// Counts a connection that was accepted, in [`ConnectionState::Reading`] at first.
@@ -171,6 +179,13 @@ impl Totals {
                 counter(registry, "serin_http2_floods_total", "Connections over HTTP/2 ended because of their frames"),
             ],
             refusals: counter_vec(registry, "serin_refusals_total", "Requests that were refused", &["refusal"]),
+            handshakes: counter_vec(
+                registry,
+                "serin_tls_handshakes_total",
+                "Handshakes of clients by result: ok, refused (too many at once), timeout, closed, alert (by the client), \
+                 incompatible, not_tls, misbehaved, other",
+                &["result"],
+            ),
             connections: gauge_vec(
                 registry,
                 "nginx_ingress_controller_nginx_process_connections",
@@ -208,9 +223,13 @@ impl Totals {
         }
 
         self.refusals.reset();
+        self.handshakes.reset();
         for cells in &self.workers {
             for (label, tally) in cells.refusals.iter() {
                 self.refusals.with_label_values(&[label]).inc_by(tally.get());
+            }
+            for (result, tally) in cells.handshakes.iter() {
+                self.handshakes.with_label_values(&[result]).inc_by(tally.get());
             }
         }
     }

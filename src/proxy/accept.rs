@@ -8,6 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -16,21 +17,32 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
 
 use super::{
-    Stream,
+    buffer::Buffer,
     caller::{Caller, Door},
     connect::Connect,
-    h1, h2, listen,
+    h1, h2,
+    handshake::handshake,
+    listen,
     worker::Worker,
 };
-use crate::metrics::{Connection, Count};
+use crate::{
+    metrics::{Connection as Counted, Count},
+    tls::ServerConfig,
+};
 
 /// How long to wait when the process has no file descriptor left.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 /// Accepts connections and serves each in a task of its own, until the drain begins and nobody is left in the queue.
-pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListener) {
+///
+/// They begin with a handshake where there is a configuration for TLS.
+pub(crate) async fn accept<C: Connect>(
+    worker: Rc<Worker<C>>,
+    listener: TcpListener,
+    with_tls: Option<Arc<ServerConfig>>,
+) {
     let port = listener.local_addr().map_or(0, |address| address.port());
-    let door = Rc::new(Door::new(port));
+    let door = Rc::new(Door::new(port, with_tls));
     let mut draining = pin!(worker.shared.drain.started());
     loop {
         let accepted = tokio::select! {
@@ -77,17 +89,37 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
-        let caller = Caller::plain(door, peer.ip());
-        isolated(&worker, peer.ip(), serve(&worker, caller, stream.into(), &counted)).await;
+        isolated(&worker, peer.ip(), serve(&worker, door, stream, peer, &counted)).await;
     });
 }
 
-/// Serves a connection in the protocol that it turns out to speak.
-async fn serve<C: Connect>(worker: &Rc<Worker<C>>, caller: Caller, stream: Stream, counted: &Connection) {
-    if let Some((stream, before)) = h1::serve(worker, &caller, stream, counted).await {
-        // Boxed, so that a connection over HTTP/1 has no room for it.
-        Box::pin(h2::serve(worker, caller, stream, before, counted)).await;
-    }
+/// Serves a connection by the protocol that its client has chosen, or turns out to speak.
+async fn serve<C: Connect>(
+    worker: &Rc<Worker<C>>,
+    door: Rc<Door>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    counted: &Counted,
+) {
+    let stream = match &door.tls {
+        None => socket.into(),
+        // Boxed, so that a plain connection has no room for it.
+        Some(config) => match Box::pin(handshake(worker, config.clone(), socket)).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
+    let caller = Caller::new(door, peer.ip(), &stream);
+    let (stream, before) = match stream.alpn() {
+        Some(b"h2") => (stream, Buffer::default()),
+        // Without a word of the client's it is HTTP/1, unless it begins with the preface of HTTP/2.
+        _ => match h1::serve(worker, &caller, stream, counted).await {
+            Some(http2) => http2,
+            None => return,
+        },
+    };
+    // Boxed, so that a connection over HTTP/1 has no room for it.
+    Box::pin(h2::serve(worker, caller, stream, before, counted)).await;
 }
 
 /// Does `work` for a client. A panic ends it, is counted and logged, and nothing else.

@@ -1,15 +1,21 @@
 //! Who is at the other end of a client's connection, and how it came in.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
-use crate::route::Scheme;
+use super::Stream;
+use crate::{route::Scheme, tls::ServerConfig};
+
+/// The port that endpoints are told of where a request came by TLS, whichever it was: the one that clients know.
+const HTTPS: &str = "443";
 
 /// Where connections come in: a listener.
 #[derive(Debug)]
 pub(crate) struct Door {
-    /// The port, and the same as text, for `X-Forwarded-Port`.
     pub(crate) port: u16,
+    /// `X-Forwarded-Port`.
     pub(crate) port_text: Box<str>,
+    /// What connections begin with, where they begin with TLS.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
 /// A client's connection, as far as its requests can have it in common.
@@ -24,17 +30,22 @@ pub(crate) struct Caller {
 // === impl Door ===
 
 impl Door {
-    pub(crate) fn new(port: u16) -> Self {
-        Self { port, port_text: port.to_string().into() }
+    pub(crate) fn new(port: u16, tls: Option<Arc<ServerConfig>>) -> Self {
+        let port_text = if tls.is_some() { HTTPS.into() } else { port.to_string().into() };
+        Self { port, port_text, tls }
     }
 }
 
 // === impl Caller ===
 
 impl Caller {
-    /// A caller on a plain connection from `address`.
-    pub(crate) fn plain(door: Rc<Door>, address: IpAddr) -> Self {
+    /// A caller from `address`, whose connection is ready for requests.
+    pub(crate) fn new(door: Rc<Door>, address: IpAddr, stream: &Stream) -> Self {
         let address = address.to_canonical();
-        Self { door, address, address_text: address.to_string().into(), scheme: Scheme::Http }
+        let scheme = match stream {
+            Stream::Plain(_) => Scheme::Http,
+            Stream::Tls(_) => Scheme::Https,
+        };
+        Self { door, address, address_text: address.to_string().into(), scheme }
     }
 }

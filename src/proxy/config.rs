@@ -14,10 +14,22 @@ use crate::http;
 pub struct Config {
     /// The addresses to listen on. Port 0 is any free port.
     pub listen: Vec<SocketAddr>,
+    /// The addresses to listen on for TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Whether clients are offered HTTP/2.
+    pub http2: bool,
     /// How many threads serve.
     pub workers: NonZeroUsize,
     /// How many client connections a worker holds (`max-worker-connections`). More are closed at once, and counted.
     pub connections: usize,
+    /// How many handshakes a worker has in progress. Connections beyond that are closed at once, and counted.
+    ///
+    /// They take more memory than the connections of [`Config::connections`], and come in bursts: when a gateway starts,
+    /// all clients come at once.
+    pub handshakes: usize,
+    /// How long a handshake may take. A tenth of it is long for two round trips; ingress-nginx's 60 seconds would let a
+    /// few strangers hold all of [`Config::handshakes`].
+    pub handshake_timeout: Duration,
     /// How long a connection may be idle between requests (`keep-alive`); zero closes it after the first.
     pub keep_alive: Duration,
     /// How many requests a connection may make (`keep-alive-requests`).
@@ -43,8 +55,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80))],
+            listen_tls: Vec::new(),
+            http2: false,
             workers: NonZeroUsize::MIN,
             connections: 16_384,
+            handshakes: 4096,
+            handshake_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             keep_alive_requests: 1000,
             header_timeout: Duration::from_secs(60),

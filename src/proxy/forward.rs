@@ -231,13 +231,7 @@ fn report<C: Connect>(worker: &Worker<C>, lease: &mut Lease, failure: &Failure, 
 // === impl Attempts ===
 
 impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
-    fn new(
-        worker: &'a Worker<C>,
-        down: &'a mut D,
-        timer: &'a Timer,
-        job: &Job<'a>,
-        outbox: &'a mut Outbox,
-    ) -> Self {
+    fn new(worker: &'a Worker<C>, down: &'a mut D, timer: &'a Timer, job: &Job<'a>, outbox: &'a mut Outbox) -> Self {
         let timeouts = &job.policy.timeouts;
         let patience = Patience {
             send: timeouts.send,
@@ -326,8 +320,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
 
     /// Sends the request, and passes the answer on. Returns also whether all of the request was sent.
     async fn exchange<U: Upstream>(&mut self, up: &mut U, facts: &mut Try) -> (Ended, bool) {
-        let mut exchange =
-            Exchange::new(self.down, up, self.timer, &self.patience, &mut self.replay, &mut self.reply);
+        let mut exchange = Exchange::new(self.down, up, self.timer, &self.patience, &mut self.replay, &mut self.reply);
         let ended = poll_fn(|cx| exchange.poll(cx)).await;
         let request_is_sent = exchange.request_is_sent();
         facts.body_bytes = up.body_received();

@@ -19,7 +19,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Config, RoutingTable, Shared, connect::Connect, h2::Sessions, log::Log, pool::Pool, reply::DATE, timer::Clock};
+use super::{
+    Config, RoutingTable, Shared, connect::Connect, h2::Sessions, log::Log, pool::Pool, reply::DATE, timer::Clock,
+    turns::Turns,
+};
 use crate::{
     draw::{Draw, Random},
     http::{Request, Response},
@@ -46,6 +49,9 @@ pub(crate) struct Worker<C: Connect> {
     pub(crate) response: RefCell<Response>,
     /// How many client connections there are.
     pub(crate) open: Cell<usize>,
+    /// How many handshakes are in progress, and their turns.
+    pub(crate) handshakes: Cell<usize>,
+    pub(crate) turns: Turns,
     /// Told when there is none any more.
     pub(crate) closed: Notify,
     pub(crate) connections: Group,
@@ -77,6 +83,8 @@ impl<C: Connect> Worker<C> {
             request: RefCell::default(),
             response: RefCell::default(),
             open: Cell::new(0),
+            handshakes: Cell::new(0),
+            turns: Turns::new(),
             closed: Notify::new(),
             connections: shared.drain.group("connections"),
             tunnels: shared.drain.group("tunnels"),

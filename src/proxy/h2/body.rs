@@ -209,9 +209,8 @@ impl Outflow {
 
 /// The trailers of kept lines.
 fn fields_of(lines: &[u8]) -> HeaderMap {
-    let fields = trailer_fields(lines).filter_map(|(name, value)| {
-        Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
-    });
+    let fields = trailer_fields(lines)
+        .filter_map(|(name, value)| Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?)));
     let mut map = HeaderMap::new();
     for (name, value) in fields {
         map.append(name, value);

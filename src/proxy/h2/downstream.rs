@@ -6,10 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use ::h2::{
-    Reason,
-    server::SendResponse,
-};
+use ::h2::{Reason, server::SendResponse};
 use ::http::{Response as Head, StatusCode};
 use bytes::Bytes;
 

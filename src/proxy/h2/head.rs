@@ -1,10 +1,7 @@
 //! Heads between the `h2` crate and the form that all heads have here.
 
 use ::h2::ext::Protocol;
-use ::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
-    request::Parts,
-};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 
 use crate::http::{
     Refusal, RequestView, ResponseEdits, ResponseView,

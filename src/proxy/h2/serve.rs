@@ -253,7 +253,8 @@ async fn one<C: Connect>(
                     let _tunnel = worker.tunnels.enter();
                     record.sent_bytes = client.head_sent();
                     if let Some(mut stream) = client.into_tunnel() {
-                        let (from_client, from_endpoint) = (Buffer::new(Size::Small), std::mem::take(&mut remains.inbox));
+                        let (from_client, from_endpoint) =
+                            (Buffer::new(Size::Small), std::mem::take(&mut remains.inbox));
                         let endpoint = &mut remains.stream;
                         let through = tunnel(&mut stream, from_client, endpoint, from_endpoint, &timer, idle);
                         let through = Box::pin(through).await;

@@ -84,13 +84,7 @@ struct Connection {
 
 impl<K: Hash + Eq + Clone> Sessions<K> {
     pub(crate) fn new(limits: PoolLimits, clock: Rc<Clock>) -> Self {
-        Self {
-            limits,
-            clock,
-            connections: RefCell::default(),
-            connecting: RefCell::default(),
-            settled: Notify::new(),
-        }
+        Self { limits, clock, connections: RefCell::default(), connecting: RefCell::default(), settled: Notify::new() }
     }
 
     /// Finds a connection with room, waiting for one that is being made. With `fresh`, only a new one will do.

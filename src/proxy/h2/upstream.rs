@@ -7,10 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use ::h2::{
-    Reason,
-    client::ResponseFuture,
-};
+use ::h2::{Reason, client::ResponseFuture};
 
 use super::{
     Session,
@@ -27,8 +24,7 @@ use crate::{
 };
 
 /// What a head of ours may hold when it is read again: as much as a client's, and what we added.
-const OURS: Limits =
-    Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, fields: usize::MAX, underscores: true };
+const OURS: Limits = Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, fields: usize::MAX, underscores: true };
 
 /// An endpoint's stream.
 #[derive(Debug)]

@@ -1,0 +1,6 @@
+//! The suite over plain TCP.
+
+suite!(
+    #[expect(dead_code, reason = "some of it is for the tests of TLS alone")]
+    tls: false
+);
