@@ -180,6 +180,14 @@ impl Serialize for ObjectKey {
 
 // === impl SecretKey ===
 
+impl SecretKey {
+    /// The Secret as an object.
+    #[must_use]
+    pub fn object(&self) -> ObjectKey {
+        ObjectKey::new(Kind::Secret, self.namespace.clone(), self.name.clone())
+    }
+}
+
 impl fmt::Display for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

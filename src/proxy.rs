@@ -66,7 +66,7 @@ use crate::{
     live::Live,
     metrics::{self, Metrics, RouteState},
     route::Table,
-    tls::{self, Certificates, Protocols},
+    tls::{self, Certificates, CredentialsMap, Protocols},
     upstream::Cluster,
 };
 
@@ -81,6 +81,8 @@ pub type RoutingTable = Table<Arc<Cluster>, Arc<RouteState>>;
 pub struct Shared {
     pub table: Arc<Live<RoutingTable>>,
     pub certificates: Arc<Live<Certificates>>,
+    /// What is known of the Secrets that the table names for TLS to endpoints.
+    pub credentials: Arc<Live<CredentialsMap>>,
     pub drain: Drain,
     pub metrics: Metrics,
     /// From where the milliseconds are counted that clusters are told.

@@ -22,6 +22,7 @@ use serin::{
         log::{self, Format},
     },
     route::{Host, HostBuilder, PathRule, Policy, Route, Side, Split},
+    tls::Connector,
     upstream::{Cluster, Endpoint, EndpointSpec, Endpoints},
 };
 
@@ -34,9 +35,9 @@ struct Marking;
 impl Connect for Marking {
     type Stream = Stream;
 
-    async fn connect(&self, endpoint: &Endpoint) -> io::Result<Self::Stream> {
+    async fn connect(&self, endpoint: &Endpoint, tls: Option<&Connector>) -> io::Result<Self::Stream> {
         counting::mark_thread();
-        Tcp.connect(endpoint).await
+        Tcp.connect(endpoint, tls).await
     }
 
     fn is_open(stream: &Self::Stream) -> bool {
@@ -58,7 +59,14 @@ impl Gateway {
         let (_, logs) = log::start(format, Box::new(io::sink()), 1, metrics.meters()).unwrap();
         let (drainer, drain) = drain();
         let table = Arc::new(Live::new(table(endpoint, &metrics)));
-        let shared = Shared { table, certificates: Arc::default(), drain, metrics, epoch: Instant::now() };
+        let shared = Shared {
+            table,
+            certificates: Arc::default(),
+            credentials: Arc::default(),
+            drain,
+            metrics,
+            epoch: Instant::now(),
+        };
         let config =
             Config { listen: vec![([127, 0, 0, 1], 0).into()], keep_alive_requests: 1_000_000, ..Config::default() };
         let proxy = Proxy::start_with(config, &shared, &Marking, meters, logs).unwrap();

@@ -132,6 +132,7 @@ impl Gateway {
         let (log, logs) = log::start(server.access_log.into(), Box::new(io::stdout()), workers.get(), metrics.meters())
             .context("cannot start the access log")?;
         let shared = proxy::Shared {
+            credentials: published.credentials.clone(),
             table: published.table.clone(),
             certificates: published.certificates.clone(),
             drain,

@@ -7,10 +7,10 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{
-    connect::Connect,
+    connect::{Connect, Line},
     exchange::{Ended, Exchange, Failure, Patience},
     h1::{self, Outbox, Remains},
     h2::{self, Found, Session},
@@ -26,9 +26,10 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    http::{Refusal, Transport},
+    http::Refusal,
     metrics::Count,
     route::{Policy, Scheme},
+    tls::Connector,
     upstream::{Cluster, Lease},
 };
 
@@ -37,7 +38,9 @@ use crate::{
 pub(crate) struct Job<'t> {
     pub(crate) cluster: &'t Arc<Cluster>,
     pub(crate) policy: &'t Policy,
-    pub(crate) transport: Transport,
+    pub(crate) http2: bool,
+    /// What connections to endpoints are made with, where they are made with TLS.
+    pub(crate) tls: Option<Arc<Connector>>,
     pub(crate) selection: Selection<'t>,
     /// Whether the gateway would keep the client's connection.
     pub(crate) keep_alive: bool,
@@ -68,7 +71,7 @@ struct Attempts<'a, C: Connect, D> {
     worker: &'a Worker<C>,
     down: &'a mut D,
     timer: &'a Timer,
-    is_tls: bool,
+    tls: Option<&'a Connector>,
     connect_timeout: Duration,
     outbox: &'a mut Outbox,
     patience: Patience,
@@ -97,7 +100,8 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
     record: &mut Record<'_>,
 ) -> Outcome<C::Stream> {
     let mut tries = Tries::new(job.policy.retry, down.asked().idempotent, record.started);
-    let mut attempts = Attempts::new(worker, down, timer, job, outbox);
+    let tls = job.tls.clone();
+    let mut attempts = Attempts::new(worker, down, timer, job, tls.as_deref(), outbox);
     let mut refusal = Refusal::NoEndpoints;
     let mut began = record.started;
     // The endpoint to be asked on a new connection, where a kept one had been closed.
@@ -122,7 +126,7 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
             header_time: None,
             response_time: None,
         };
-        let tried = if job.transport.http2 {
+        let tried = if job.http2 {
             attempts.over_http2(&lease, fresh, began, &mut facts).await
         } else {
             attempts.over_http1(&lease, fresh, began, &mut facts).await
@@ -176,9 +180,9 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
 ///
 /// For a request that must not be sent twice, the kernel is asked whether it is really open; it is not worth the price
 /// for others.
-fn take_kept<C: Connect>(worker: &Worker<C>, lease: &Lease, idempotent: bool) -> Option<Pooled<C::Stream>> {
+fn take_kept<C: Connect>(worker: &Worker<C>, line: &Line, idempotent: bool) -> Option<Pooled<C::Stream>> {
     loop {
-        let kept = worker.pool.take(&lease.id())?;
+        let kept = worker.pool.take(line)?;
         if idempotent || C::is_open(&kept.stream) {
             return Some(kept);
         }
@@ -186,10 +190,18 @@ fn take_kept<C: Connect>(worker: &Worker<C>, lease: &Lease, idempotent: bool) ->
 }
 
 /// Makes a new connection, in the time that the timer is set to.
-async fn connect<C: Connect>(worker: &Worker<C>, timer: &Timer, lease: &Lease) -> Result<C::Stream, Failure> {
-    match until_fired(timer, worker.connect.connect(lease.endpoint())).await {
+async fn connect<C: Connect>(
+    worker: &Worker<C>,
+    timer: &Timer,
+    lease: &Lease,
+    tls: Option<&Connector>,
+) -> Result<C::Stream, Failure> {
+    match until_fired(timer, worker.connect.connect(lease.endpoint(), tls)).await {
         Some(Ok(stream)) => Ok(stream),
-        Some(Err(_)) => Err(Failure::Connect),
+        Some(Err(error)) => {
+            debug!(endpoint = %lease.address(), %error, "an endpoint cannot be connected to");
+            Err(Failure::Connect)
+        }
         None => Err(Failure::ConnectTimeout),
     }
 }
@@ -199,14 +211,16 @@ async fn session<C: Connect>(
     worker: &Worker<C>,
     timer: &Timer,
     lease: &Lease,
+    tls: Option<&Connector>,
     fresh: bool,
 ) -> Result<Session, Failure> {
-    let connecting = match until_fired(timer, worker.sessions.find(&lease.id(), fresh)).await {
+    let line = Line::new(lease.id(), tls);
+    let connecting = match until_fired(timer, worker.sessions.find(&line, fresh)).await {
         Some(Found::Session(session)) => return Ok(session),
         Some(Found::Connect(connecting)) => connecting,
         None => return Err(Failure::ConnectTimeout),
     };
-    let stream = connect(worker, timer, lease).await?;
+    let stream = connect(worker, timer, lease, tls).await?;
     match until_fired(timer, connecting.begin(stream)).await {
         Some(Ok(session)) => Ok(session),
         Some(Err(_)) => Err(Failure::Connect),
@@ -231,7 +245,14 @@ fn report<C: Connect>(worker: &Worker<C>, lease: &mut Lease, failure: &Failure, 
 // === impl Attempts ===
 
 impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
-    fn new(worker: &'a Worker<C>, down: &'a mut D, timer: &'a Timer, job: &Job<'a>, outbox: &'a mut Outbox) -> Self {
+    fn new(
+        worker: &'a Worker<C>,
+        down: &'a mut D,
+        timer: &'a Timer,
+        job: &Job<'a>,
+        tls: Option<&'a Connector>,
+        outbox: &'a mut Outbox,
+    ) -> Self {
         let timeouts = &job.policy.timeouts;
         let patience = Patience {
             send: timeouts.send,
@@ -254,7 +275,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
             worker,
             down,
             timer,
-            is_tls: job.transport.tls,
+            tls,
             connect_timeout: timeouts.connect,
             outbox,
             patience,
@@ -267,14 +288,15 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
     async fn over_http1(&mut self, lease: &Lease, fresh: bool, began: Instant, facts: &mut Try) -> Tried<C::Stream> {
         let worker = self.worker;
         let asked = self.down.asked();
-        let kept = if fresh { None } else { take_kept(worker, lease, asked.idempotent) };
+        let line = Line::new(lease.id(), self.tls);
+        let kept = if fresh { None } else { take_kept(worker, &line, asked.idempotent) };
         let reused = kept.is_some();
         let connected = match kept {
             Some(connection) => Ok(connection),
             // Boxed, so that an idle connection has no room for it.
             None => {
                 self.timer.set(self.connect_timeout);
-                let connected = Box::pin(connect(worker, self.timer, lease)).await;
+                let connected = Box::pin(connect(worker, self.timer, lease, self.tls)).await;
                 connected.map(|stream| worker.pool.adopt(stream))
             }
         };
@@ -293,7 +315,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
             return Tried { ended, seen, reused, switched: Some(remains) };
         }
         if remains.is_reusable && !lease.endpoint().is_removed() {
-            worker.pool.give(&lease.id(), Pooled { stream: remains.stream, life });
+            worker.pool.give(&line, Pooled { stream: remains.stream, life });
         }
         *self.outbox = remains.outbox;
         Tried { ended, seen, reused, switched: None }
@@ -303,7 +325,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
     async fn over_http2(&mut self, lease: &Lease, fresh: bool, began: Instant, facts: &mut Try) -> Tried<C::Stream> {
         let worker = self.worker;
         self.timer.set(self.connect_timeout);
-        let session = match Box::pin(session(worker, self.timer, lease, fresh)).await {
+        let session = match Box::pin(session(worker, self.timer, lease, self.tls, fresh)).await {
             Ok(session) => session,
             Err(failure) => return Tried::not_connected(failure),
         };
@@ -311,7 +333,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
         facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
         let outbox = std::mem::take(self.outbox);
         let asked = self.down.asked();
-        let mut up = h2::Endpoint::new(session, self.is_tls, outbox, asked, &worker.request, &worker.response);
+        let mut up = h2::Endpoint::new(session, self.tls.is_some(), outbox, asked, &worker.request, &worker.response);
         let (ended, _) = self.exchange(&mut up, facts).await;
         let seen = up.has_sent();
         *self.outbox = up.end();

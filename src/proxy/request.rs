@@ -3,9 +3,10 @@
 //! All of this happens between two waits: the head lies in a buffer, is decided on there, and is written with its changes
 //! straight into what will be sent to the endpoint. A head that came in frames has the form of HTTP/1 here, too.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use smallvec::SmallVec;
+use tracing::debug;
 
 use super::{
     RoutingTable,
@@ -18,9 +19,10 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    http::{Asked, Forwarded, Framing, Refusal, RequestEdits, RequestView, write_request},
+    http::{Asked, Coding, Forwarded, Framing, Refusal, RequestEdits, RequestView, write_request},
     metrics::Method,
-    route::{self, NoTrace, Plan, Request, Scheme, Why},
+    route::{self, BackendTls, NoTrace, Plan, Policy, Request, Scheme, TlsVersions, Why},
+    tls::{Connector, Terms},
 };
 
 /// What has to be known of a request when its head is gone.
@@ -30,6 +32,8 @@ pub(crate) struct Begun<'t> {
     pub(crate) framing: Framing,
     pub(crate) expects_continue: bool,
     pub(crate) body_limit: u64,
+    /// How the endpoint wants the body.
+    pub(crate) coding: Coding,
     /// The request id, for a refusal.
     pub(crate) request_id: RequestId,
     pub(crate) then: Then<'t>,
@@ -89,6 +93,7 @@ pub(crate) fn begin<'t, C: Connect>(
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
+    let mut coding = Coding::Pass;
     let then = match plan {
         Plan::Answer(answer) => {
             record.route = answer.route;
@@ -105,8 +110,15 @@ pub(crate) fn begin<'t, C: Connect>(
             record.route = Some(plan.route);
             record.canary = plan.canary.map(|canary| &*canary.side.name);
             body_limit = policy.body_limit.unwrap_or(u64::MAX);
+            let transport = policy.transport(plan.side.backend.protocol(), caller.scheme);
+            let connector = if transport.tls { connector(worker, policy, transport.http2).map(Some) } else { Ok(None) };
+            if transport.http2 {
+                coding = Coding::Decode;
+            }
             if matches!(view.framing(), Framing::Length(length) if length > body_limit) {
                 Then::Refuse(Refusal::BodyTooLarge)
+            } else if let Err(refusal) = connector {
+                Then::Refuse(refusal)
             } else {
                 let mut outbox = Outbox::default();
                 let edits = RequestEdits {
@@ -129,7 +141,8 @@ pub(crate) fn begin<'t, C: Connect>(
                 let job = Job {
                     cluster: &plan.side.backend,
                     policy,
-                    transport: policy.transport(plan.side.backend.protocol(), caller.scheme),
+                    http2: transport.http2,
+                    tls: connector.unwrap_or_default(),
                     selection: Selection::new(plan.side.balance.algorithm, plan.hash, caller.address, plan.affinity),
                     keep_alive,
                     set_cookie: plan.set_cookie,
@@ -145,9 +158,29 @@ pub(crate) fn begin<'t, C: Connect>(
         framing: view.framing(),
         expects_continue: view.expects_continue(),
         body_limit,
+        coding,
         request_id,
         then,
     }
+}
+
+/// What connections to the endpoints of a route are made with. Where its terms cannot be kept, none may be made.
+fn connector<C: Connect>(worker: &Worker<C>, policy: &Policy, http2: bool) -> Result<Arc<Connector>, Refusal> {
+    let BackendTls { secret, verify, depth, name, server_name, versions } = &policy.backend_tls;
+    let terms = Terms {
+        secret: secret.clone(),
+        verify: *verify,
+        depth: *depth,
+        name: name.clone(),
+        server_name: *server_name,
+        tls12: *versions != TlsVersions::Only13,
+        tls13: *versions != TlsVersions::Only12,
+        http2,
+    };
+    worker.connectors.borrow_mut().get(&terms, &worker.shared.credentials.load()).map_err(|error| {
+        debug!(%error, "no connection to an endpoint may be made");
+        Refusal::ConnectFailed
+    })
 }
 
 /// The length of a `traceparent`.

@@ -20,7 +20,13 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Config, RoutingTable, Shared, connect::Connect, h2::Sessions, log::Log, pool::Pool, reply::DATE, timer::Clock,
+    Config, RoutingTable, Shared,
+    connect::{Connect, Line},
+    h2::Sessions,
+    log::Log,
+    pool::Pool,
+    reply::DATE,
+    timer::Clock,
     turns::Turns,
 };
 use crate::{
@@ -28,7 +34,8 @@ use crate::{
     http::{Request, Response},
     lifecycle::Group,
     metrics,
-    upstream::{EndpointId, Positions},
+    tls::Connectors,
+    upstream::Positions,
 };
 
 /// The state of a worker's thread.
@@ -37,9 +44,11 @@ pub(crate) struct Worker<C: Connect> {
     pub(crate) config: Arc<Config>,
     pub(crate) shared: Shared,
     pub(crate) clock: Rc<Clock>,
-    pub(crate) pool: Pool<EndpointId, C::Stream>,
-    pub(crate) sessions: Sessions<EndpointId>,
+    pub(crate) pool: Pool<Line, C::Stream>,
+    pub(crate) sessions: Sessions<Line>,
     pub(crate) connect: C,
+    /// What connections to endpoints with TLS are made with.
+    pub(crate) connectors: RefCell<Connectors>,
     pub(crate) positions: RefCell<Positions>,
     pub(crate) draw: RefCell<Random>,
     pub(crate) meters: metrics::Worker,
@@ -76,6 +85,7 @@ impl<C: Connect> Worker<C> {
             sessions: Sessions::new(config.upstream, Rc::clone(&clock)),
             clock,
             connect,
+            connectors: RefCell::default(),
             positions: RefCell::default(),
             draw: RefCell::default(),
             meters,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{IngressServiceBackend, IntOrString, Service, ServiceBackendPort, ServicePort},
+    api::{Ingress, IngressServiceBackend, IntOrString, Service, ServiceBackendPort, ServicePort},
     key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
     problem::{Level, Problem, Reason},
     route::{PathRule, Policy, Route, Side, Split},
@@ -262,6 +262,25 @@ pub(super) fn number(port: &ServicePort) -> Option<u16> {
 
 fn first_port(service: &Service) -> Option<&ServicePort> {
     ports(service).first()
+}
+
+/// The backends of an Ingress that are Services.
+pub(super) fn backends_of(ingress: &Ingress) -> impl Iterator<Item = &IngressServiceBackend> {
+    let spec = ingress.spec.iter();
+    let paths = spec.clone().flat_map(|spec| &spec.rules).flatten().flat_map(|rule| &rule.http);
+    let paths = paths.flat_map(|http| &http.paths).map(|path| &path.backend);
+    paths.chain(spec.flat_map(|spec| &spec.default_backend)).filter_map(|backend| backend.service.as_ref())
+}
+
+/// The port of a Service that a backend means, where the Service has it.
+pub(super) fn written_service_port<'s>(
+    service: &'s Service,
+    backend: &IngressServiceBackend,
+) -> Option<&'s ServicePort> {
+    match meant_port(service, &backend.port.as_ref().and_then(written_port)?) {
+        Meant::Port(port) | Meant::Target(port) => Some(port),
+        Meant::Number(_) | Meant::Missing => None,
+    }
 }
 
 fn written_port(port: &ServiceBackendPort) -> Option<PortRef> {

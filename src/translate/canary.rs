@@ -249,7 +249,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn annotation(&self, name: &str) -> String {
+    /// Where an annotation of ingress-nginx is.
+    pub(super) fn annotation(&self, name: &str) -> String {
         format!("metadata.annotations[{}/{name}]", self.options.annotation_prefix)
     }
 }

@@ -58,10 +58,17 @@ pub fn translate_host(snapshot: &Snapshot, options: &Options, host: &Hostname) -
         }
         Some(Host::Twin { .. }) | None => BTreeSet::new(),
     };
+    let credentials = match &table {
+        Some(Host::Routes(table)) => {
+            table.routes.iter().filter_map(|route| route.policy.backend_tls.secret.clone()).collect()
+        }
+        Some(Host::Twin { .. }) | None => BTreeSet::new(),
+    };
     HostOutput {
         host: host.clone(),
         table,
         clusters,
+        credentials,
         problems: pass.problems.into_iter().collect(),
         reads: pass.reads,
         uses: pass.uses.into_iter().collect(),
@@ -137,6 +144,7 @@ impl<'a> Pass<'a> {
             });
         }
         let Some(stable) = settings.stable() else { return };
+        self.tell_secret(ingress, stable);
         if ingress.spec.as_ref().is_some_and(|spec| spec.tls.as_ref().is_some_and(|tls| !tls.is_empty())) {
             let effect = if stable.ssl_redirect || stable.force_ssl_redirect {
                 "Plain requests are sent to https all the same, which something else must answer"

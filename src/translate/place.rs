@@ -53,7 +53,7 @@ impl<'a> Pass<'a> {
         let mut placed: Vec<_> =
             claims.into_iter().filter_map(|claim| self.place(claim, &ground, &mut policies)).collect();
         self.attach_canaries(source, seen, &mut placed);
-        self.tell_contradictions(&placed);
+        self.tell_sides(&placed);
         let routes = placed.into_iter().map(|placed| placed.route);
         HostBuilder::new(self.host.clone()).app_root(app_root).extend(routes).build()
     }

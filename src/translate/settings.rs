@@ -140,8 +140,9 @@ fn balance(reader: &mut Reader<'_>, options: &Options) -> Balance {
 
 fn stable(reader: &mut Reader<'_>, options: &Options) -> Stable {
     let spoken = Spoken::read(reader);
+    let closed = spoken.closed || closing(reader).next().is_some();
     let mut policy = policy(reader, options);
-    policy.backend_protocol = spoken.protocol;
+    spoken.apply(&mut policy);
     let settings = Stable {
         policy,
         ssl_redirect: reader.get_or(&known::SSL_REDIRECT, options.ssl_redirect),
@@ -154,7 +155,7 @@ fn stable(reader: &mut Reader<'_>, options: &Options) -> Stable {
         fallback: reader.get(&known::DEFAULT_BACKEND),
         affinity: affinity(reader),
         rules_before_affinity: reader.get_or(&known::AFFINITY_PRECEDENCE, false),
-        closed: spoken.closed || closing(reader).next().is_some(),
+        closed,
         closes_hosts: closing(reader).any(|found| found.annotation.scope == known::Scope::Host),
     };
     reader.tell_support();
@@ -425,7 +426,7 @@ fn tell_canary_off(reader: &mut Reader<'_>) {
 }
 
 /// Tells that an annotation has no effect.
-fn tell_idle(reader: &mut Reader<'_>, annotation: &known::Annotation, why: &str) {
+pub(super) fn tell_idle(reader: &mut Reader<'_>, annotation: &known::Annotation, why: &str) {
     if let Some(found) = reader.set(annotation) {
         let fault = format!("`{}` has no effect {why}", annotation.name);
         reader.tell(

@@ -182,7 +182,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
             request::begin(worker, &table, view, self.caller, keep_alive, &mut record)
         };
         let sent_before = self.client.outbox.written();
-        self.client.begin(length, begun.asked, begun.framing, Coding::Pass, begun.expects_continue, begun.body_limit);
+        self.client.begin(length, begun.asked, begun.framing, begun.coding, begun.expects_continue, begun.body_limit);
 
         // By reference all along: what is moved into a future takes its room there twice.
         let afterwards = match &mut begun.then {

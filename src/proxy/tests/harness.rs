@@ -91,6 +91,7 @@ impl Gateway {
         let certificates = Arc::new(Live::new(certificates()));
         let (drainer, drain) = drain();
         let shared = Shared {
+            credentials: Arc::default(),
             table: Arc::clone(&table),
             certificates: Arc::clone(&certificates),
             drain,

@@ -1,5 +1,7 @@
 //! Reads the annotations of one Ingress.
 
+use std::sync::Arc;
+
 use crate::{
     api::Ingress,
     key::ObjectKey,
@@ -72,6 +74,21 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// The value of an annotation that must not be ignored where it is not valid: an error then, which is told with what
+    /// follows, `effect`.
+    pub(in crate::translate) fn require<T>(&mut self, typed: &Typed<T>, effect: &str) -> Result<Option<T>, ()> {
+        let Some(found) = self.set(&typed.annotation) else { return Ok(None) };
+        (typed.parse)(found.value).map(Some).map_err(|fault| {
+            let (fault, mend) = (format!("{} {fault}", shown(found.value)), found.annotation.kind.mend());
+            self.tell(found, Level::Error, Reason::InvalidValue, fault, effect, mend);
+        })
+    }
+
+    /// The namespace of the Ingress.
+    pub(in crate::translate) fn namespace(&self) -> Arc<str> {
+        self.ingress.namespace.clone()
     }
 
     /// The value of an annotation, or what holds otherwise.

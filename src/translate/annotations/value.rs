@@ -41,6 +41,8 @@ pub enum Kind {
     Url,
     /// Addresses and networks between commas.
     Networks,
+    /// A DNS name or an address.
+    Host,
     /// The name of an object, or namespace and name.
     Object,
     /// Configuration of nginx.
@@ -71,6 +73,7 @@ impl Kind {
             Self::Status => "status".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Networks => "networks".to_owned(),
+            Self::Host => "DNS name or address".to_owned(),
             Self::Object => "name of an object".to_owned(),
             Self::Snippet => "nginx configuration".to_owned(),
         }
@@ -104,6 +107,7 @@ impl Kind {
             Self::Status => "Write a status of a redirect, such as `\"302\"`".to_owned(),
             Self::Url => "Write a URL that begins with `http://` or `https://`".to_owned(),
             Self::Networks => "Write networks with commas between, such as `10.0.0.0/8,2001:db8::/32`".to_owned(),
+            Self::Host => "Write a DNS name or an address, such as `web.shop.svc`".to_owned(),
             Self::Object => "Write the name of an object".to_owned(),
             Self::Snippet => "Remove it".to_owned(),
         }
