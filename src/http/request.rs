@@ -340,6 +340,12 @@ impl From<Malformed> for Fault {
     }
 }
 
+/// Whether the first line of what should be a request names HTTP, or may still come to it.
+#[must_use]
+pub fn names_http(bytes: &[u8]) -> bool {
+    memchr::memchr(b'\n', bytes).is_none_or(|end| memchr::memmem::find(&bytes[..end], b" HTTP/").is_some())
+}
+
 /// Reads `HTTP/1.0` or `HTTP/1.1` at `at`, and returns it with the place after it.
 fn read_version(bytes: &[u8], at: usize) -> Result<(Version, usize), Fault> {
     const NAME: &[u8] = b"HTTP/";

@@ -56,7 +56,7 @@ impl Default for Config {
         Self {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80))],
             listen_tls: Vec::new(),
-            http2: false,
+            http2: true,
             workers: NonZeroUsize::MIN,
             connections: 16_384,
             handshakes: 4096,

@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::downstream::Client;
 use crate::{
-    http::{Answer, Asked, Coding, Framing, Refusal, relay::is_preface, write_answer, write_refusal},
+    http::{
+        Answer, Asked, Coding, Framing, Refusal, relay::is_preface, request::names_http, write_answer, write_refusal,
+    },
     metrics::{Connection as Counted, ConnectionState},
     proxy::{
         Stream,
@@ -133,7 +135,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
                         self.counted.enter(ConnectionState::Reading);
                         Instant::now()
                     });
-                    let preface = if is_first { is_preface(client.inbox.bytes()) } else { Some(false) };
+                    let preface = if is_first && config.http2 { is_preface(client.inbox.bytes()) } else { Some(false) };
                     if preface == Some(true) {
                         return Poll::Ready(Next::Http2);
                     }
@@ -240,9 +242,17 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
         record.request_bytes = self.client.inbox.len() as u64;
         let length = self.client.inbox.len();
+        let speaks_http = self.served > 0 || names_http(self.client.inbox.bytes());
         self.client.begin(length, Asked::default(), Framing::None, Coding::Pass, false, 0);
         let sent_before = self.client.outbox.written();
-        let afterwards = self.refuse(refusal, Asked::default(), &request_id, &mut record).await;
+        let afterwards = if speaks_http {
+            self.refuse(refusal, Asked::default(), &request_id, &mut record).await
+        } else {
+            // An answer would be as strange to the client as its words are to us (RFC 9113, 3.4, wants none).
+            record.status = refusal.status();
+            record.refusal = Some(refusal);
+            Afterwards::Linger
+        };
         record.sent_bytes = self.client.outbox.written() - sent_before;
         record.body_bytes = record.sent_bytes.saturating_sub(self.client.head_sent());
         record.finish(worker, self.caller.address, &worker.table());
