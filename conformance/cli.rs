@@ -192,6 +192,55 @@ fn explain_tells_the_route_the_rule_and_the_endpoints() {
 }
 
 #[test]
+fn explain_tells_how_the_chosen_side_is_spoken_to() {
+    let prefix = "nginx.ingress.kubernetes.io";
+    let shop = |annotations: &str| {
+        SHOP.replacen("name: shop\n", &format!("name: shop\n  annotations: {{{annotations}}}\n"), 1)
+    };
+    let says = |protocol: &str| shop(&format!("{prefix}/backend-protocol: {protocol}"));
+    let verified = shop(&format!(
+        "{prefix}/backend-protocol: GRPCS, {prefix}/proxy-ssl-secret: ca, {prefix}/proxy-ssl-verify: 'on'"
+    ));
+    let named = verified.replace(
+        "/proxy-ssl-verify: 'on'",
+        &format!("/proxy-ssl-verify: 'on', {prefix}/proxy-ssl-name: web.shop, {prefix}/proxy-ssl-server-name: 'on'"),
+    );
+    let authority = rcgen::generate_simple_self_signed(["web.shop".to_owned()]).expect("it can be made").cert.pem();
+    let lines: String = authority.lines().map(|line| format!("    {line}\n")).collect();
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: ca, namespace: shop}}\nstringData:\n  ca.crt: |\n{lines}"
+    );
+    // The canary's Service says it, and the stable one says nothing.
+    let services = SERVICES.replacen(
+        "name: next, namespace: shop}\nspec: {ports: [{",
+        "name: next, namespace: shop}\nspec: {ports: [{appProtocol: kubernetes.io/h2c, ",
+        1,
+    );
+    assert_ne!(services, SERVICES);
+    for (side, shop, expected) in [
+        ("never", SHOP.to_owned(), "protocol   HTTP/1.1, since nothing else is said"),
+        ("always", SHOP.to_owned(), "protocol   HTTP/2, as `appProtocol` of the Service says"),
+        ("always", says("HTTP"), "protocol   HTTP/1.1, as `backend-protocol` says"),
+        ("never", says("AUTO_HTTP"), "protocol   HTTP/1.1, as `backend-protocol` says"),
+        ("never", says("HTTPS"), "protocol   HTTP/1.1 over TLS, as `backend-protocol` says"),
+        ("never", says("HTTPS"), "tls        the certificate is not verified; TLSv1.2 TLSv1.3"),
+        ("always", verified, "tls        none: the Secret shop/ca cannot be used, so no connection is made"),
+        (
+            "always",
+            format!("{named}---\n{secret}"),
+            "tls        the certificate must be for web.shop, from an authority in the Secret shop/ca; web.shop is asked \
+             for (SNI); TLSv1.2 TLSv1.3",
+        ),
+    ] {
+        let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", &services)]);
+        let header = format!("X-Canary: {side}");
+        let path = text(manifests.path());
+        let said = stdout(&serin(&["explain", "-f", path, "GET", "http://shop.example/cart", "-H", &header]));
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+}
+
+#[test]
 fn explain_tells_the_bucket_of_a_sticky_key() {
     let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
     let path = text(manifests.path());

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod report;
+mod spoken;
 
 use self::report::Report;
 

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Imagined;
+use super::{Imagined, spoken::Spoken};
 use crate::{
-    key::{ClusterKey, ObjectKey, RouteId},
+    key::{ClusterKey, ObjectKey, RouteId, SecretKey},
     problem::Problem,
     route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Scheme, Step, Why},
     translate::Translation,
@@ -45,6 +45,7 @@ struct Forwarded {
     upstream: String,
     endpoints: Vec<String>,
     balance: String,
+    spoken: Spoken,
     /// Whether a session cookie chooses the endpoint, and whether the client has one.
     session: Option<String>,
     /// What the endpoint sees other than the client sent it.
@@ -72,6 +73,7 @@ impl Report {
                 objects.push(forward.route.id.ingress.clone());
                 objects.extend(forward.route.split.canaries.iter().map(|canary| canary.ingress.clone()));
                 objects.push(forward.side.backend.service_key());
+                objects.extend(forward.route.policy.backend_tls.secret.iter().map(SecretKey::object));
                 Outcome::Forwarded(Box::new(forwarded(request, forward, translation)))
             }
         };
@@ -116,6 +118,7 @@ impl Forwarded {
         writeln!(out, "sent to    the {side} side: {cluster}, of {ingress}")?;
         let endpoints = if self.endpoints.is_empty() { "none".to_owned() } else { self.endpoints.join(", ") };
         writeln!(out, "endpoints  {endpoints} ({balance})")?;
+        self.spoken.print(out)?;
         if let Some(session) = &self.session {
             writeln!(out, "session    {session}")?;
         }
@@ -178,6 +181,7 @@ fn forwarded(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>, tra
         upstream: forward.side.name.to_string(),
         endpoints,
         balance,
+        spoken: Spoken::new(request.scheme, forward, translation),
         session,
         request_changes: request_changes(request, forward),
         answer_changes: answer_changes(forward),
