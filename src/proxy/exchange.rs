@@ -61,6 +61,8 @@ pub(crate) enum Failure {
     ConnectTimeout,
     /// It ended the connection, before any byte of an answer where `early`.
     Closed { early: bool },
+    /// It said that it has done nothing with the request.
+    Refused,
     /// It did not take the request or did not answer in time.
     Timeout,
     /// What it answered is not HTTP.
@@ -303,7 +305,7 @@ impl Failure {
         match self {
             Self::Connect => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
-            Self::Closed { .. } | Self::Status(_) => Refusal::UpstreamReset,
+            Self::Closed { .. } | Self::Refused | Self::Status(_) => Refusal::UpstreamReset,
             Self::Timeout => Refusal::UpstreamTimeout,
             Self::Invalid(refusal) => *refusal,
         }
@@ -322,6 +324,7 @@ impl From<HeadError> for Failure {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Closed { early } => Self::Closed { early },
+            HeadError::Refused => Self::Refused,
             HeadError::Bad(refusal) => Self::Invalid(refusal),
         }
     }

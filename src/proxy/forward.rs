@@ -238,7 +238,7 @@ fn report<C: Connect>(worker: &Worker<C>, lease: &mut Lease, failure: &Failure, 
             }
         }
         Failure::Status(_) | Failure::Invalid(_) => lease.succeeded(began.elapsed(), now),
-        Failure::Timeout => {}
+        Failure::Timeout | Failure::Refused => {}
     }
 }
 

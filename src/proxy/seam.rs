@@ -108,6 +108,8 @@ pub(crate) enum SourceError {
 pub(crate) enum HeadError {
     /// The connection was closed, or broke. `early` where not one byte had come.
     Closed { early: bool },
+    /// The endpoint has done nothing with the request, and says so, on a connection that goes on.
+    Refused,
     /// The bytes are no head.
     Bad(Refusal),
 }
