@@ -159,7 +159,9 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         if let Poll::Ready(ended) = self.poll_response(cx) {
             return Poll::Ready(ended);
         }
-        if self.request_is_sent() && self.down.poll_gone(cx).is_ready() {
+        // A client whose body is being read says so there.
+        let waits_for_endpoint = self.request_is_sent() || self.progress.request.waits_for == Side::Sink;
+        if waits_for_endpoint && self.down.poll_gone(cx).is_ready() {
             return Poll::Ready(Ended::Gone);
         }
         self.watch();

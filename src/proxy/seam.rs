@@ -54,7 +54,7 @@ pub(crate) trait Downstream: Source + Sink {
     /// Puts the head of an answer before the bytes that are sent next, and tells how its body must come.
     fn answer(&mut self, head: ResponseView<'_>, edits: &ResponseEdits<'_>) -> Coding;
 
-    /// Whether the client has left, as far as is known. Registers for news of it.
+    /// Whether the client has left, as far as is known. Registers for news of it. Called where the body is not being read.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
