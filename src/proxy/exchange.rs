@@ -44,7 +44,7 @@ pub(crate) enum Ended {
     Switched,
     /// The endpoint gave no answer, or one that is to be sought elsewhere; the client was sent nothing of it.
     Unanswered(Failure),
-    /// The client did not send what it has to; it was sent nothing.
+    /// The client did not send what it has to, or gives it no more time; it was sent nothing.
     Refused(Refusal),
     /// The answer broke off. The client must see that it is not whole: its connection must be cut.
     Truncated,
@@ -77,6 +77,8 @@ pub(crate) struct Exchange<'a, 'w, D, U> {
     pub(crate) up: &'a mut U,
     pub(crate) timer: &'a Timer,
     pub(crate) patience: &'a Patience,
+    /// When all of it must be over, by the client's own word.
+    pub(crate) deadline: Deadline,
     pub(crate) replay: &'a mut Replay,
     pub(crate) reply: &'a mut Reply<'w>,
     progress: Progress,
@@ -135,10 +137,11 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         up: &'a mut U,
         timer: &'a Timer,
         patience: &'a Patience,
+        deadline: Deadline,
         replay: &'a mut Replay,
         reply: &'a mut Reply<'w>,
     ) -> Self {
-        Self { down, up, timer, patience, replay, reply, progress: Progress::default() }
+        Self { down, up, timer, patience, deadline, replay, reply, progress: Progress::default() }
     }
 
     /// Whether all of the request was sent.
@@ -280,7 +283,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         let changed = on_request.update(wait_on_request, request.moved, self.timer, self.patience)
             | on_response.update(wait_on_response, response.moved + *interim, self.timer, self.patience);
         if changed {
-            self.timer.arm(on_request.deadline.min(on_response.deadline));
+            self.timer.arm(on_request.deadline.min(on_response.deadline).min(self.deadline));
         }
     }
 
@@ -288,6 +291,12 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     fn overdue(&self) -> Option<Ended> {
         let Progress { head, on_request, on_response, .. } = &self.progress;
         let clock = self.timer.clock();
+        if clock.has_passed(self.deadline) {
+            return Some(match head {
+                None => Ended::Refused(Refusal::DeadlineExceeded),
+                Some(_) => Ended::Truncated,
+            });
+        }
         let late = [on_request, on_response].into_iter().find(|watch| clock.has_passed(watch.deadline))?;
         Some(match (late.wait, head) {
             (Wait::Nobody, _) => return None,
