@@ -7,6 +7,7 @@ mod differential;
 mod documented;
 mod echo;
 mod gateway;
+mod grpc;
 mod image;
 mod life;
 mod manifests;

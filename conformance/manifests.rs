@@ -61,6 +61,11 @@ pub(crate) fn service(namespace: &str, name: &str) -> Value {
 /// The slices that give a Service these endpoints: one each, since their ports differ. Each port of the Service leads to
 /// the endpoint's only one.
 pub(crate) fn slices<'a>(service: &Value, endpoints: impl IntoIterator<Item = &'a Echo>) -> Vec<Value> {
+    slices_at(service, endpoints.into_iter().map(|endpoint| endpoint.address))
+}
+
+/// As [`slices`], for endpoints at these addresses.
+pub(crate) fn slices_at(service: &Value, addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<Value> {
     let name = service["metadata"]["name"].as_str().expect("a Service has a name");
     let ports = service["spec"]["ports"].as_array().expect("a Service has ports");
     let slice = |(at, address): (usize, SocketAddr)| {
@@ -78,7 +83,7 @@ pub(crate) fn slices<'a>(service: &Value, endpoints: impl IntoIterator<Item = &'
             "ports": ports.iter().map(port).collect::<Vec<_>>(),
         })
     };
-    endpoints.into_iter().map(|endpoint| endpoint.address).enumerate().map(slice).collect()
+    addresses.into_iter().enumerate().map(slice).collect()
 }
 
 /// An Ingress that sends everything to a Service.
