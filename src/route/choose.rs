@@ -104,6 +104,8 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
             SessionSide::None => return None,
             // A session of a side that is down holds nobody from a canary that is up.
             SessionSide::Stable => self.stable().map(|_| Wanted::Stable)?,
+            // Where rules go first, one may have closed the canary of the session.
+            SessionSide::Canary(at) if self.closed.contains(&at) => return None,
             SessionSide::Canary(at) => Wanted::Canary(at),
         };
         self.trace.note(|| Step::Note(format!("the client has a session with {}", name(&self.route.split, wanted))));

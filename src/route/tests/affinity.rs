@@ -86,7 +86,29 @@ fn rules_may_win_over_a_session_issue_8246() {
     assert_eq!(always(&table, &held.clone().with("X-Canary", "always")), "canary");
     // Without the header the session holds, and the lot is not asked.
     assert_eq!(always(&table, &held), "stable");
-    assert_eq!(always(&table, &ask().with("Cookie", session_with("canary")).with("X-Canary", "never")), "canary");
+}
+
+#[test]
+fn never_wins_over_a_session_with_the_canary_where_rules_go_first_issue_8246() {
+    let mut canary = canary_of(100, true);
+    canary.rule.cookie = cookie("c");
+    let mut by_query = canary_of(100, true);
+    by_query.rule = Rule { query: always_never("c"), ..Rule::default() };
+    let held = |more: &str| ask().with("Cookie", format!("{}{more}", session_with("canary")));
+    for rules_first in [true, false] {
+        let table = |canary: &Canary<&'static str>| {
+            let mut route = with_affinity([canary.clone()]);
+            route.split.rules_before_affinity = rules_first;
+            table([route])
+        };
+        let side = if rules_first { "stable" } else { "canary" };
+        assert_eq!(always(&table(&canary), &held("").with("X-Canary", "never")), side, "header");
+        assert_eq!(always(&table(&canary), &held("; c=never")), side, "cookie");
+        let target = b"/info?c=never".to_vec();
+        assert_eq!(always(&table(&by_query), &Ask { target, ..held("") }), side, "query");
+        // Another value decides nothing, and the session holds.
+        assert_eq!(always(&table(&canary), &held("; c=other")), "canary");
+    }
 }
 
 #[test]
