@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey},
     problem::{Level, Problem, Reason},
-    route::{Canary, FieldRule, Share, Side, ValueMatch},
+    route::{Canary, Share, Side, ValueMatch},
     store::Precedence,
 };
 
@@ -342,30 +342,24 @@ impl Canary<ClusterKey> {
         let (own, other) = (&self.rule, &other.rule);
         let own_fields = [&own.header, &own.query];
         let other_fields = [&other.header, &other.query];
+        // Names of headers and cookies are the same in any case, those of parameters are not.
+        let same_name = [str::eq_ignore_ascii_case, |own: &str, other: &str| own == other];
         let fields = match (own_fields, other_fields) {
             (_, [None, None]) => true,
             ([None, None], _) => false,
             // Each condition of this one is implied by one of the other's.
-            (own, other) => own.iter().zip(other).all(|(own, other)| match (own, other) {
+            (own, other) => own.iter().zip(other).zip(same_name).all(|((own, other), same_name)| match (own, other) {
                 (None, _) => true,
-                (Some(own), Some(other)) => own.covers(other),
+                (Some(own), Some(other)) => same_name(&own.name, &other.name) && own.value.covers(&other.value),
                 (Some(_), None) => false,
             }),
         };
         let cookie = match (&own.cookie, &other.cookie) {
             (_, None) => true,
-            (Some(own), Some(other)) => own.name == other.name && own.value.covers(&other.value),
+            (Some(own), Some(other)) => own.name.eq_ignore_ascii_case(&other.name) && own.value.covers(&other.value),
             (None, Some(_)) => false,
         };
         fields && cookie
-    }
-}
-
-// === impl FieldRule ===
-
-impl FieldRule {
-    fn covers(&self, other: &Self) -> bool {
-        self.name.eq_ignore_ascii_case(&other.name) && self.value.covers(&other.value)
     }
 }
 
