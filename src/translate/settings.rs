@@ -69,6 +69,15 @@ pub(super) struct CanarySettings {
     pub(super) idle: Vec<(String, String)>,
 }
 
+/// Why an annotation has no effect.
+#[derive(Clone, Copy)]
+enum Idle {
+    /// It needs another, which is not set.
+    Without(&'static str),
+    /// Another is set, which wins.
+    Beside(&'static str),
+}
+
 // === impl Settings ===
 
 impl Settings {
@@ -116,7 +125,7 @@ fn balance(reader: &mut Reader<'_>, options: &Options) -> Balance {
     if reader.set(&known::UPSTREAM_HASH_BY.annotation).is_none() {
         for annotation in [&known::UPSTREAM_HASH_BY_SUBSET.annotation, &known::UPSTREAM_HASH_BY_SUBSET_SIZE.annotation]
         {
-            tell_idle(reader, annotation, "without `upstream-hash-by`");
+            tell_idle(reader, annotation, Idle::Without("upstream-hash-by"));
         }
         if let Some(found) =
             reader.set(&known::LOAD_BALANCE.annotation).filter(|found| found.value.starts_with("chash"))
@@ -184,7 +193,15 @@ fn redirect(reader: &mut Reader<'_>) -> Option<Redirect> {
     let temporal = reader.get(&known::TEMPORAL_REDIRECT);
     let temporal_code = reader.get_or(&known::TEMPORAL_REDIRECT_CODE, 302);
     if permanent.is_some() && temporal.is_some() {
-        tell_idle(reader, &known::PERMANENT_REDIRECT.annotation, "where `temporal-redirect` is set");
+        tell_idle(reader, &known::PERMANENT_REDIRECT.annotation, Idle::Beside("temporal-redirect"));
+    }
+    for (redirect, code) in [
+        (&known::PERMANENT_REDIRECT, &known::PERMANENT_REDIRECT_CODE),
+        (&known::TEMPORAL_REDIRECT, &known::TEMPORAL_REDIRECT_CODE),
+    ] {
+        if reader.set(&redirect.annotation).is_none() {
+            tell_idle(reader, &code.annotation, Idle::Without(redirect.annotation.name));
+        }
     }
     let (location, status) = match (temporal, permanent) {
         (Some(location), _) => (location, temporal_code),
@@ -219,7 +236,7 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
             let of_affinity = |found: &&Found<'_>| found.annotation.group == known::Group::Affinity;
             let idle: Vec<_> = reader.found().iter().filter(of_affinity).map(|found| found.annotation).collect();
             for annotation in idle {
-                tell_idle(reader, annotation, "without `affinity: cookie`");
+                tell_idle(reader, annotation, Idle::Without("affinity: cookie"));
             }
         }
         return None;
@@ -312,16 +329,15 @@ fn field_rule(
     pattern: &Typed<String>,
 ) -> Option<FieldRule> {
     if reader.set(&by.annotation).is_none() {
-        let without = format!("without `{}`", by.annotation.name);
-        tell_idle(reader, &value.annotation, &without);
-        tell_idle(reader, &pattern.annotation, &without);
+        tell_idle(reader, &value.annotation, Idle::Without(by.annotation.name));
+        tell_idle(reader, &pattern.annotation, Idle::Without(by.annotation.name));
         return None;
     }
     let name = reader.get(by)?.into();
     let value = match (reader.get(value), reader.get(pattern)) {
         (Some(values), other) => {
             if other.is_some() {
-                tell_idle(reader, &pattern.annotation, &format!("where `{}` is set", value.annotation.name));
+                tell_idle(reader, &pattern.annotation, Idle::Beside(value.annotation.name));
             }
             ValueMatch::OneOf(values.into_iter().map(Arc::from).collect())
         }
@@ -375,6 +391,9 @@ fn share(reader: &mut Reader<'_>) -> Share {
             "It counts as 100, as in ingress-nginx",
             "Write at least `\"100\"`, and a weight to match",
         );
+    }
+    if reader.set(&known::CANARY_WEIGHT.annotation).is_none() {
+        tell_idle(reader, &known::CANARY_WEIGHT_TOTAL.annotation, Idle::Without("canary-weight"));
     }
     let total = total.clamp(100, u32::MAX.into());
     let weight = reader.get_or(&known::CANARY_WEIGHT, 0);
@@ -439,16 +458,12 @@ fn tell_canary_off(reader: &mut Reader<'_>) {
 }
 
 /// Tells that an annotation has no effect.
-fn tell_idle(reader: &mut Reader<'_>, annotation: &known::Annotation, why: &str) {
-    if let Some(found) = reader.set(annotation) {
-        let fault = format!("`{}` has no effect {why}", annotation.name);
-        reader.tell(
-            found,
-            Level::Warning,
-            Reason::Unsupported,
-            fault,
-            "It is ignored",
-            "Remove it, or add what it needs",
-        );
-    }
+fn tell_idle(reader: &mut Reader<'_>, annotation: &known::Annotation, why: Idle) {
+    let Some(found) = reader.set(annotation) else { return };
+    let (why, mend) = match why {
+        Idle::Without(other) => (format!("without `{other}`"), format!("Remove it, or write `{other}`")),
+        Idle::Beside(other) => (format!("where `{other}` is set"), "Remove one of them".to_owned()),
+    };
+    let fault = format!("`{}` has no effect {why}", annotation.name);
+    reader.tell(found, Level::Warning, Reason::Unsupported, fault, "It is ignored", mend);
 }
