@@ -443,8 +443,24 @@ fn tell_without_rule(reader: &mut Reader<'_>) {
 
 /// Tells that annotations of a canary stand on an Ingress that is none.
 fn tell_canary_off(reader: &mut Reader<'_>) {
+    // It is about sessions, which are the stable Ingress's: whoever writes it there does not want a canary.
+    let behavior = &known::AFFINITY_CANARY_BEHAVIOR.annotation;
+    if let Some(found) = reader.set(behavior) {
+        reader.tell(
+            found,
+            Level::Warning,
+            Reason::Unsupported,
+            format!("`{}` is read from the Ingress of the canary", behavior.name),
+            "It has no effect here",
+            "Move it to the canary",
+        );
+    }
     let of_canary = |found: &&Found<'_>| {
-        found.annotation.scope == known::Scope::Canary && found.annotation.name != "canary" && !found.value.is_empty()
+        let name = found.annotation.name;
+        found.annotation.scope == known::Scope::Canary
+            && name != known::CANARY.annotation.name
+            && name != behavior.name
+            && !found.value.is_empty()
     };
     let Some(found) = reader.found().iter().find(of_canary).copied() else { return };
     reader.tell(
