@@ -69,6 +69,9 @@ pub(super) struct CanarySettings {
     pub(super) idle: Vec<(String, String)>,
 }
 
+/// A rule is set and cannot be used, which is told.
+struct Unusable;
+
 /// Why an annotation has no effect.
 #[derive(Clone, Copy)]
 enum Idle {
@@ -282,27 +285,15 @@ fn closing<'r, 'a>(reader: &'r Reader<'a>) -> impl Iterator<Item = &'r Found<'a>
 }
 
 fn canary(reader: &mut Reader<'_>) -> CanarySettings {
-    let rule = Rule {
-        header: field_rule(
-            reader,
-            &known::CANARY_BY_HEADER,
-            &known::CANARY_BY_HEADER_VALUE,
-            &known::CANARY_BY_HEADER_PATTERN,
-        ),
-        query: field_rule(
-            reader,
-            &known::CANARY_BY_QUERY,
-            &known::CANARY_BY_QUERY_VALUE,
-            &known::CANARY_BY_QUERY_PATTERN,
-        ),
-        cookie: field_rule(
-            reader,
-            &known::CANARY_BY_COOKIE,
-            &known::CANARY_BY_COOKIE_VALUE,
-            &known::CANARY_BY_COOKIE_PATTERN,
-        )
-        .map(|FieldRule { name, value }| CookieRule { name, value }),
-    };
+    let header =
+        field_rule(reader, &known::CANARY_BY_HEADER, &known::CANARY_BY_HEADER_VALUE, &known::CANARY_BY_HEADER_PATTERN);
+    let query =
+        field_rule(reader, &known::CANARY_BY_QUERY, &known::CANARY_BY_QUERY_VALUE, &known::CANARY_BY_QUERY_PATTERN);
+    let cookie =
+        field_rule(reader, &known::CANARY_BY_COOKIE, &known::CANARY_BY_COOKIE_VALUE, &known::CANARY_BY_COOKIE_PATTERN);
+    let (header, query) = both_or_neither(reader, header, query);
+    let cookie = cookie.unwrap_or_default().map(|FieldRule { name, value }| CookieRule { name, value });
+    let rule = Rule { header, query, cookie };
     let share = share(reader);
     if rule == Rule::default() {
         tell_without_rule(reader);
@@ -321,20 +312,52 @@ fn canary(reader: &mut Reader<'_>) -> CanarySettings {
     }
 }
 
-/// The rule on a header, a parameter or a cookie.
+/// The rules on a header and on a parameter, which must both match where both are set: without the one, the other alone
+/// would send more requests to the canary than the object asks for.
+fn both_or_neither(
+    reader: &mut Reader<'_>,
+    header: Result<Option<FieldRule>, Unusable>,
+    query: Result<Option<FieldRule>, Unusable>,
+) -> (Option<FieldRule>, Option<FieldRule>) {
+    let (left, other) = match (header, query) {
+        (Ok(header), Ok(query)) => return (header, query),
+        (Err(Unusable), Ok(Some(_))) => (&known::CANARY_BY_QUERY, &known::CANARY_BY_HEADER),
+        (Ok(Some(_)), Err(Unusable)) => (&known::CANARY_BY_HEADER, &known::CANARY_BY_QUERY),
+        (Err(Unusable), _) | (_, Err(Unusable)) => return (None, None),
+    };
+    if let Some(found) = reader.set(&left.annotation) {
+        let other = other.annotation.name;
+        reader.tell(
+            found,
+            Level::Error,
+            Reason::InvalidValue,
+            format!("It counts only together with `{other}`, which cannot be used"),
+            "The rule is not used",
+            format!("Correct or remove `{other}`"),
+        );
+    }
+    (None, None)
+}
+
+/// The rule on a header, a parameter or a cookie, where it is set.
 fn field_rule(
     reader: &mut Reader<'_>,
     by: &Typed<String>,
     value: &Typed<Vec<String>>,
     pattern: &Typed<String>,
-) -> Option<FieldRule> {
+) -> Result<Option<FieldRule>, Unusable> {
+    const EFFECT: &str = "The rule is not used";
     if reader.set(&by.annotation).is_none() {
         tell_idle(reader, &value.annotation, Idle::Without(by.annotation.name));
         tell_idle(reader, &pattern.annotation, Idle::Without(by.annotation.name));
-        return None;
+        return Ok(None);
     }
-    let name = reader.get(by)?.into();
-    let value = match (reader.get(value), reader.get(pattern)) {
+    let name = reader.get_else(by, EFFECT).ok_or(Unusable)?.into();
+    let values = reader.get_else(value, EFFECT);
+    if values.is_none() && reader.set(&value.annotation).is_some() {
+        return Err(Unusable);
+    }
+    let value = match (values, reader.get(pattern)) {
         (Some(values), other) => {
             if other.is_some() {
                 tell_idle(reader, &pattern.annotation, Idle::Beside(value.annotation.name));
@@ -344,7 +367,7 @@ fn field_rule(
         (None, Some(source)) => value_pattern(reader, pattern, &source),
         (None, None) => ValueMatch::AlwaysNever,
     };
-    Some(FieldRule { name, value })
+    Ok(Some(FieldRule { name, value }))
 }
 
 fn value_pattern(reader: &mut Reader<'_>, annotation: &Typed<String>, source: &str) -> ValueMatch {
