@@ -56,6 +56,10 @@ impl<'a> Pass<'a> {
                     Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => {}
                     Some(at) => {
                         stables.push(at);
+                        if placed[at].route.split.stable.is_none() {
+                            let problem = part.closed_by(&placed[at]);
+                            self.tell(problem);
+                        }
                         self.attach(&part, &placed[at], &mut ranked[at]);
                     }
                     // Tools copy the default backend along with the rest.
@@ -281,6 +285,20 @@ impl Part<'_> {
                 keeps_sessions: *keeps_sessions,
             },
             field: self.field.clone(),
+        }
+    }
+
+    /// What a path of a canary is told whose route is closed.
+    fn closed_by(&self, placed: &Placed<'_>) -> Problem {
+        let stable = &placed.claim.ingress.key;
+        Problem {
+            object: self.seen.ingress.key.clone(),
+            field: self.field.clone(),
+            level: Level::Error,
+            reason: Reason::NotYet,
+            fault: format!("The path is closed, since {stable} asks for what is not built yet"),
+            effect: "No request is sent to this part of the canary: the path answers 503".to_owned(),
+            mend: format!("See {stable}"),
         }
     }
 
