@@ -16,7 +16,7 @@ use super::{
     Read, Role,
     annotations::CanaryScope,
     backend::Backend,
-    claim::PathKey,
+    claim::{PathKey, shown_host, stands_twice},
     host::{Pass, Seen},
     hosts::{canaries_of, host_of},
     place::Placed,
@@ -58,6 +58,9 @@ impl<'a> Pass<'a> {
                         stables.push(at);
                         if placed[at].route.split.stable.is_none() {
                             let problem = part.closed_by(&placed[at]);
+                            self.tell(problem);
+                        } else if part.is_among(&ranked[at]) && !part.default {
+                            let problem = stands_twice(canary.ingress, &part.field, &part.path, source);
                             self.tell(problem);
                         }
                         self.attach(&part, &placed[at], &mut ranked[at]);
@@ -114,12 +117,11 @@ impl<'a> Pass<'a> {
     }
 
     fn attach(&mut self, part: &Part<'_>, placed: &Placed<'_>, ranked: &mut Vec<Ranked>) {
-        let key = &part.seen.ingress.key;
         // A path that is closed is closed for canaries too.
-        if placed.route.split.stable.is_none() || ranked.iter().any(|ranked| ranked.canary.ingress == *key) {
+        if placed.route.split.stable.is_none() || part.is_among(ranked) {
             return;
         }
-        self.wants(key, part.backend_field.clone(), &part.backend, Role::Canary);
+        self.wants(&part.seen.ingress.key, part.backend_field.clone(), &part.backend, Role::Canary);
         ranked.push(part.ranked());
     }
 
@@ -268,6 +270,11 @@ impl Part<'_> {
             && (claim.default || !self.default)
     }
 
+    /// Whether its Ingress is a canary of a route already.
+    fn is_among(&self, ranked: &[Ranked]) -> bool {
+        ranked.iter().any(|ranked| ranked.canary.ingress == self.seen.ingress.key)
+    }
+
     fn ranked(&self) -> Ranked {
         let CanarySettings { rule, share, sticky, priority, keeps_sessions, .. } = self.settings;
         Ranked {
@@ -296,7 +303,7 @@ impl Part<'_> {
             field: self.field.clone(),
             level: Level::Error,
             reason: Reason::NotYet,
-            fault: format!("The path is closed, since {stable} asks for what is not built yet"),
+            fault: format!("The path of {stable} is closed, since something is asked for that is not built yet"),
             effect: "No request is sent to this part of the canary: the path answers 503".to_owned(),
             mend: format!("See {stable}"),
         }
@@ -305,7 +312,7 @@ impl Part<'_> {
     /// What a path of a canary is told that belongs to no route.
     fn without_stable(&self, host: &Hostname, placed: &[Placed<'_>]) -> Problem {
         let key: &ObjectKey = &self.seen.ingress.key;
-        let on = if host.is_any() { "any host".to_owned() } else { format!("`{host}`") };
+        let on = shown_host(host);
         let path = &self.path.path;
         let same_path = |placed: &&Placed<'_>| placed.claim.path.path == *path;
         let (fault, mend) = if placed.is_empty() {

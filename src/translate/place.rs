@@ -14,7 +14,7 @@ use crate::{
 use super::{
     Role,
     backend::Backend,
-    claim::Claim,
+    claim::{Claim, shown_host},
     host::{Pass, Seen},
 };
 
@@ -64,8 +64,7 @@ impl<'a> Pass<'a> {
             let Some(root) = settings.stable().and_then(|stable| stable.app_root.as_ref()) else { continue };
             match chosen {
                 Some((other, older)) if other != root => {
-                    let on = if host.is_any() { "any host".to_owned() } else { format!("`{host}`") };
-                    let fault = format!("`/` on {on} is redirected to `{other}` already, by {older}");
+                    let fault = format!("`/` on {} is redirected to `{other}` already, by {older}", shown_host(host));
                     self.tell_annotation(&ingress.key, "app-root", fault, "It is ignored", "Remove it here, or there");
                 }
                 _ => chosen = chosen.or(Some((root, &ingress.key))),
