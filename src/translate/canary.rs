@@ -49,12 +49,15 @@ impl<'a> Pass<'a> {
         let mut ranked: Vec<Vec<Ranked>> = placed.iter().map(|_| Vec::new()).collect();
         for canary in seen {
             let Some(settings) = canary.settings.canary() else { continue };
+            self.tell_pathless(source, canary);
             let mut stables = Vec::new();
+            let mut belongs = false;
             for part in self.parts(source, canary, settings) {
                 let at = placed.iter().position(|placed| part.belongs_to(placed));
                 match at {
-                    Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => {}
+                    Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => belongs = true,
                     Some(at) => {
+                        belongs = true;
                         stables.push(at);
                         if placed[at].route.split.stable.is_none() {
                             let problem = part.closed_by(&placed[at]);
@@ -66,7 +69,7 @@ impl<'a> Pass<'a> {
                         self.attach(&part, &placed[at], &mut ranked[at]);
                     }
                     // Tools copy the default backend along with the rest.
-                    None if part.default && canary.has_rules() => {}
+                    None if part.default && (belongs || canary.copies_default_of(seen)) => {}
                     None => {
                         let problem = part.without_stable(source, placed);
                         self.tell(problem);
@@ -81,6 +84,36 @@ impl<'a> Pass<'a> {
             ranked.sort_by(|a, b| a.place.cmp(&b.place));
             self.tell_clashes(placed, &ranked);
             placed.route.split.canaries = ranked.into_iter().map(|ranked| ranked.canary).collect();
+        }
+    }
+
+    /// Tells which rules of a canary for a host name no path, where there is no default backend for them.
+    fn tell_pathless(&mut self, host: &Hostname, canary: &Seen<'a>) {
+        let spec = canary.ingress.spec.as_ref();
+        if spec.is_some_and(|spec| spec.default_backend.is_some()) {
+            return;
+        }
+        let rules = || spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+        let mut fields = Vec::new();
+        for (index, rule) in rules().enumerate() {
+            let pathless = rule.http.as_ref().is_none_or(|http| http.paths.is_empty());
+            if pathless && host_of(rule.host.as_deref()).as_ref() == Ok(host) {
+                fields.push((format!("spec.rules[{index}]"), "The rule names no path"));
+            }
+        }
+        if rules().next().is_none() && host.is_any() {
+            fields.push(("spec".to_owned(), "The canary has no rule"));
+        }
+        for (field, fault) in fields {
+            self.tell(Problem {
+                object: canary.ingress.key.clone(),
+                field,
+                level: Level::Error,
+                reason: Reason::CanaryWithoutStable,
+                fault: fault.to_owned(),
+                effect: "No request is sent to this part of the canary".to_owned(),
+                mend: "Write host, path and path type as the stable Ingress has them".to_owned(),
+            });
         }
     }
 
@@ -350,6 +383,14 @@ impl Part<'_> {
 impl Seen<'_> {
     fn has_rules(&self) -> bool {
         self.ingress.spec.iter().flat_map(|spec| &spec.rules).flatten().next().is_some()
+    }
+
+    /// Whether its default backend is written as that of a stable Ingress of its namespace is.
+    fn copies_default_of(&self, others: &[Self]) -> bool {
+        let default_of = |seen: &Self| seen.ingress.spec.as_ref().and_then(|spec| spec.default_backend.clone());
+        let stables = others.iter().filter(|other| other.settings.stable().is_some());
+        let mut stables = stables.filter(|other| other.ingress.key.namespace == self.ingress.key.namespace);
+        stables.any(|other| default_of(other) == default_of(self))
     }
 
     /// Whether one of its rules is for a host, or it has none and that is any.
