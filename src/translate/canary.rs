@@ -1,7 +1,8 @@
 //! Adds canaries to the routes that they belong to.
 //!
 //! A canary belongs to the route with its host, path and path type, in its own namespace. Paths of a canary whose
-//! backend is the one of the stable route are ignored: release tools copy whole rules, and mean nothing by them.
+//! backend is the one of the stable route are ignored: release tools copy whole rules, and mean nothing by them. A canary
+//! of a default backend alone belongs to `/` of any host; ingress-nginx makes it one of all routes without a host.
 
 use std::cmp::Reverse;
 
@@ -31,6 +32,8 @@ struct Part<'s> {
     backend: Backend,
     field: String,
     backend_field: String,
+    /// Whether it is `spec.defaultBackend` beside rules, which belongs to nothing but a default backend. Without rules it
+    /// stands for `/` of any host, however the stable Ingress writes that.
     default: bool,
 }
 
@@ -143,7 +146,8 @@ impl<'a> Pass<'a> {
             if let Some(service) = self.service_of(key, &field, default)
                 && let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via, Role::Canary)
             {
-                parts.push(Part { seen, settings, path: PathKey::all(), backend, field, backend_field, default: true });
+                let default = seen.has_rules();
+                parts.push(Part { seen, settings, path: PathKey::all(), backend, field, backend_field, default });
             }
         }
         parts
@@ -349,15 +353,24 @@ impl Part<'_> {
         let path = &self.path.path;
         let same_path = |placed: &&Placed<'_>| placed.claim.path.path == *path;
         let (fault, mend) = if placed.is_empty() {
+            let whom = if host.is_any() { "hosts that no rule names".to_owned() } else { on };
             (
-                format!("No Ingress serves {on}"),
+                format!("No Ingress serves {whom}"),
                 "Write the host of the stable Ingress, letter by letter; its aliases do not count".to_owned(),
             )
         } else if let Some(other) = placed.iter().find(|placed| placed.claim.path == self.path) {
-            (
-                format!("`{path}` on {on} belongs to {}, in another namespace", other.claim.ingress.key),
-                "Move the canary to the namespace of the stable Ingress".to_owned(),
-            )
+            let other = &other.claim.ingress.key;
+            if other.namespace == key.namespace {
+                (
+                    format!("`{path}` on {on} is a rule of {other}, and not its default backend"),
+                    format!("Write a rule for `{path}` here too"),
+                )
+            } else {
+                (
+                    format!("`{path}` on {on} belongs to {other}, in another namespace"),
+                    "Move the canary to the namespace of the stable Ingress".to_owned(),
+                )
+            }
         } else if let Some(other) = placed.iter().find(same_path) {
             (format!("`{path}` on {on} has another path type"), format!("Write `pathType: {}`", other.claim.path_type))
         } else {

@@ -34,7 +34,8 @@ pub(super) const RECORDS: &[&Annotation] = &[
 
 pub(in crate::translate) static CANARY: Typed<bool> = Typed::new(
     Annotation::new("canary", Canary, Kind::Bool).on(Scope::Canary).default("false").doc(
-        "Makes the Ingress a canary: it takes part of the requests of the routes with its hosts, paths and path types.",
+        "Makes the Ingress a canary: it takes part of the requests of the routes with its hosts, paths and path types; \
+         with a default backend alone, of those of `/` without a host.",
     ),
     value::bool,
 );
