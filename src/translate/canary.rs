@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Read, Role,
-    annotations::CanaryScope,
+    annotations::{CANARY_STICKY, CanaryScope},
     backend::Backend,
     claim::{PathKey, shown_host, stands_twice},
     host::{Pass, Seen},
@@ -270,6 +270,28 @@ impl<'a> Pass<'a> {
                         canary.share.part() / sum * 100.0
                     ),
                     mend: "Lower the weights until they sum to 100 % at most".to_owned(),
+                });
+            }
+        }
+        let in_force = ranked.iter().find_map(|Ranked { canary, .. }| Some((&canary.ingress, canary.sticky.as_ref()?)));
+        for Ranked { canary, .. } in ranked {
+            if let (Some((first, in_force)), Some(own)) = (in_force, &canary.sticky)
+                && own != in_force
+            {
+                self.tell(Problem {
+                    object: canary.ingress.clone(),
+                    field: format!(
+                        "metadata.annotations[{}]",
+                        CANARY_STICKY.annotation.full_name(&self.options.annotation_prefix)
+                    ),
+                    level: Level::Warning,
+                    reason: Reason::Conflict,
+                    fault: format!(
+                        "The lot over all canaries of `{}{}` sticks to the {in_force}, as {first} asks for",
+                        placed.route.id.host, placed.route.id.path
+                    ),
+                    effect: "It is ignored".to_owned(),
+                    mend: "Write the same there and here, or remove one of them".to_owned(),
                 });
             }
         }
