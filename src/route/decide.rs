@@ -214,7 +214,7 @@ fn find_route<'t, B, R>(
             trace.note(|| Step::Path { route: route.id.to_string(), fits, chosen });
         }
     }
-    found.map(|found| (&**found.route, found.add_slash))
+    found.map(|found| (&**found.route, found.path.adds_slash()))
 }
 
 /// The redirect of a route that a request meets first.
