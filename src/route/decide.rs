@@ -124,8 +124,8 @@ pub enum Step {
 /// `now` is the time in seconds since 1970, for policies that depend on it; `up` tells whether a backend has an endpoint
 /// that may serve. A request that is only sent on allocates nothing here.
 ///
-/// The order is: the host, the path, redirects of the host, the route, its redirects (to a fixed place, to https, to
-/// the path with a slash), the side, the changes. A redirect needs no endpoint.
+/// The order is: the host, the path, redirects of the host, the route, its redirects (to the path with a slash, to a
+/// fixed place, to https), the side, the changes. A redirect needs no endpoint.
 pub fn decide<'t, B, R>(
     table: &'t Table<B, R>,
     request: &impl Request,
@@ -217,8 +217,13 @@ fn find_route<'t, B, R>(
     found.map(|found| (&**found.route, found.path.adds_slash()))
 }
 
-/// The redirect of a route that a request meets first.
+/// The redirect of a route that a request meets first. nginx adds a slash while it looks for the location, and only then
+/// comes to what the location says.
 fn redirected<B, R>(route: &Route<B, R>, request: &impl Request, add_slash: bool) -> Option<Why> {
+    if add_slash {
+        let path = route.path.path().map_or("/", |path| path);
+        return Some(Why::Redirect { status: 301, location: redirect::to_slash(request, path) });
+    }
     let policy = &route.policy;
     if let Some(fixed) = &policy.redirect {
         return Some(Why::Redirect { status: fixed.status, location: redirect::to_fixed(&fixed.location) });
@@ -228,10 +233,6 @@ fn redirected<B, R>(route: &Route<B, R>, request: &impl Request, add_slash: bool
             Some(location) => Why::Redirect { status: 308, location },
             None => Why::NoHost,
         });
-    }
-    if add_slash {
-        let path = route.path.path().map_or("/", |path| path);
-        return Some(Why::Redirect { status: 301, location: redirect::to_slash(request, path) });
     }
     None
 }

@@ -89,6 +89,19 @@ fn a_redirect_to_a_fixed_place_comes_before_that_to_https() {
 }
 
 #[test]
+fn the_slash_is_added_before_any_other_redirect_of_the_route() {
+    let redirect = Some(Redirect { status: 302, location: "https://example.com/x".into() });
+    for policy in [
+        Policy { ssl_redirect: SslRedirect::On, ..Policy::default() },
+        Policy { redirect, ssl_redirect: SslRedirect::On, ..Policy::default() },
+    ] {
+        let table = table([with_policy("/foo/", policy)]);
+        assert_eq!(always(&table, &get("http://shop.example/foo?x=1")), "301 http://shop.example/foo/?x=1");
+        assert_ne!(always(&table, &get("http://shop.example/foo/")), "301 http://shop.example/foo/");
+    }
+}
+
+#[test]
 fn plain_requests_are_sent_to_https_by_308() {
     let table = table([with_policy("/", Policy { ssl_redirect: SslRedirect::On, ..Policy::default() })]);
     for (url, location) in [
