@@ -105,7 +105,7 @@ fn everything() -> TestTable {
     };
     let routes = [
         with("/", Policy { upstream_host: Some(HashKey::parse("$http_host-$arg_a").unwrap()), ..Policy::default() }),
-        with("/a", rewrite("/$2?x=$1&u=$uri")),
+        with("/a", rewrite("/$2/$1/$uri")),
         with("/a/b", rewrite("$rest")),
         with("/ab", rewrite("https://x.example/$2")),
         with("/b/", Policy { ssl_redirect: SslRedirect::On, ..Policy::default() }),
