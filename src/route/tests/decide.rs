@@ -53,6 +53,31 @@ fn a_path_is_normalized_to_match_and_sent_on_as_it_came() {
 }
 
 #[test]
+fn a_health_check_of_no_known_host_is_answered_unless_a_path_claims_it() {
+    let mut default = route_of("", "/");
+    default.split = Split::to(side("default"));
+    let named = route_of("shop.example", "/a");
+    for (any, outcome) in [
+        (None, "Health"),
+        (Some("/"), "Health"),
+        (Some("/a"), "Health"),
+        (Some("/healthz"), "stable"),
+        (Some("=/healthz"), "stable"),
+        (Some("/healthz/"), "301 http://192.0.2.1/healthz/"),
+        (Some("~/"), "stable"),
+    ] {
+        let mut table = table(any.map(|path| route_of("", path)).into_iter().chain([named.clone()]));
+        table.default = Some(Arc::new(default.clone()));
+        assert_eq!(always_but(&table, &get("http://192.0.2.1/healthz"), &["default"]), outcome, "{any:?}");
+        // A host that is known has paths of its own, and no other path is meant.
+        assert_eq!(always(&table, &get("http://shop.example/healthz")), "default");
+        assert_ne!(always(&table, &get("http://192.0.2.1/healthz/x")), "Health");
+    }
+    assert_eq!(always(&self::table([]), &get("http://192.0.2.1/healthz")), "Health");
+    assert_eq!(always(&self::table([]), &get("http://192.0.2.1/")), "NoRoute");
+}
+
+#[test]
 fn a_path_that_lacks_its_slash_is_redirected_by_301() {
     let table = table([route_of("h003.test", "/foo/")]);
     for (url, location) in [
