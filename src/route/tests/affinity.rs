@@ -46,25 +46,11 @@ fn session(table: &TestTable, ask: &Ask) -> Option<(Option<u64>, &'static str)> 
 }
 
 #[test]
-fn cases_23_24_a_session_with_the_canary_stays_there() {
+fn a_session_with_the_canary_beats_never_and_goes_on_with_its_key() {
     let table = table([with_affinity([canary_of(1, true)])]);
-    let forced = ask().with("X-Canary", "always");
-    assert_eq!(session(&table, &forced), Some((None, "canary")));
-    let later = ask().with("Cookie", session_with("canary"));
-    assert_eq!(always(&table, &later), "canary");
-    assert_eq!(always(&table, &later.clone().with("X-Canary", "never")), "canary");
-    assert_eq!(session(&table, &later), Some((Some(0xaa), "canary")));
-}
-
-#[test]
-fn case_25_a_legacy_canary_knows_no_sessions() {
-    let table = table([with_affinity([canary_of(50, false)])]);
-    assert_eq!(session(&table, &ask().with("X-Canary", "always")), None);
-    assert_eq!(split(&table, &ask(), 100), [("canary".to_owned(), 50), ("stable".to_owned(), 50)]);
-    assert_eq!(
-        split(&table, &ask().with("Cookie", session_with("canary")), 100),
-        [("canary".to_owned(), 50), ("stable".to_owned(), 50)]
-    );
+    let held = ask().with("Cookie", session_with("canary"));
+    assert_eq!(always(&table, &held.clone().with("X-Canary", "never")), "canary");
+    assert_eq!(session(&table, &held), Some((Some(0xaa), "canary")));
 }
 
 #[test]
