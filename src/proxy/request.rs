@@ -45,6 +45,7 @@ pub(crate) struct Begun<'t> {
 pub(crate) enum Then<'t> {
     /// It is sent on, with this head.
     Forward(Job<'t>, Outbox),
+    /// It is answered without a body; where there is no location, none is written.
     Redirect {
         status: u16,
         location: Vec<u8>,
@@ -99,6 +100,11 @@ pub(crate) fn begin<'t, C: Connect>(
             record.route = answer.route;
             match answer.why {
                 Why::Redirect { status, location } => Then::Redirect { status, location },
+                Why::Health => {
+                    // Nobody wants to read of these, and ingress-nginx does not log them.
+                    record.notes = None;
+                    Then::Redirect { status: 200, location: Vec::new() }
+                }
                 Why::NoRoute => Then::Refuse(Refusal::NotFound),
                 Why::NoEndpoints => Then::Refuse(Refusal::NoEndpoints),
                 Why::BadPath => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::Path)),
