@@ -31,6 +31,8 @@ pub enum Count {
     ConnectionsAccepted,
     /// Connections that were accepted and closed at once, since there were as many as may be.
     ConnectionsRefused,
+    /// Connections that were closed because they did not begin with a PROXY header, where they have to.
+    BadIntroductions,
     /// Tasks that ended in a panic.
     Panics,
 }
@@ -71,7 +73,7 @@ struct Cells {
     refusals: Chain<&'static str, Tally>,
 }
 
-const COUNTS: usize = 5;
+const COUNTS: usize = 6;
 
 const STATES: [(ConnectionState, &str); 3] = [
     (ConnectionState::Reading, "reading"),
@@ -164,6 +166,11 @@ impl Totals {
                     registry,
                     "serin_connections_refused_total",
                     "Connections closed at once because of the limit on connections",
+                ),
+                counter(
+                    registry,
+                    "serin_proxy_header_errors_total",
+                    "Connections closed because they did not begin with a PROXY header",
                 ),
                 counter(registry, "serin_panics_total", "Tasks of workers that ended in a panic"),
             ],

@@ -4,7 +4,7 @@ use std::{
     any::Any,
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
@@ -18,10 +18,12 @@ use tracing::{error, warn};
 use super::{
     caller::{Caller, Door},
     connect::Connect,
-    h1, listen,
+    h1,
+    introduction::introduce,
+    listen,
     worker::Worker,
 };
-use crate::metrics::Count;
+use crate::metrics::{self, Count};
 
 /// How long to wait when the process has no file descriptor left.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
@@ -76,8 +78,7 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
-        let caller = Caller::plain(door, peer.ip());
-        let mut serving = pin!(h1::serve(&worker, &caller, stream.into(), &counted));
+        let mut serving = pin!(serve(&worker, door, peer.ip(), stream, &counted));
         let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => Poll::Ready(None),
@@ -88,6 +89,24 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
             error!(%peer, panic = message(&*panic), "a connection ended in a panic");
         }
     });
+}
+
+/// Serves a connection from `peer`.
+async fn serve<C: Connect>(
+    worker: &Worker<C>,
+    door: Rc<Door>,
+    peer: IpAddr,
+    stream: TcpStream,
+    counted: &metrics::Connection,
+) {
+    let caller = if worker.config.trust.proxy_protocol {
+        // Boxed, so that other connections have no room for it.
+        let Some(caller) = Box::pin(introduce(worker, door, peer, &stream)).await else { return };
+        caller
+    } else {
+        Caller::plain(door, peer)
+    };
+    h1::serve(worker, &caller, stream.into(), counted).await;
 }
 
 /// Counts a connection as open.

@@ -19,6 +19,8 @@ pub(crate) struct Caller {
     pub(crate) address: IpAddr,
     pub(crate) address_text: Box<str>,
     pub(crate) scheme: Scheme,
+    /// Whether a PROXY header says that the client used https, whatever fields of requests say.
+    pub(crate) surely_https: bool,
 }
 
 // === impl Door ===
@@ -35,6 +37,15 @@ impl Caller {
     /// A caller on a plain connection from `address`.
     pub(crate) fn plain(door: Rc<Door>, address: IpAddr) -> Self {
         let address = address.to_canonical();
-        Self { door, address, address_text: address.to_string().into(), scheme: Scheme::Http }
+        Self { door, address, address_text: address.to_string().into(), scheme: Scheme::Http, surely_https: false }
+    }
+
+    /// A caller whom a PROXY header names, on a plain connection. It wanted to reach `port`, which is what counts as the
+    /// port; 443 means https, as in ingress-nginx.
+    pub(crate) fn introduced(door: Rc<Door>, address: IpAddr, port: u16) -> Self {
+        let door = if port == door.port { door } else { Rc::new(Door::new(port)) };
+        let surely_https = port == 443;
+        let scheme = if surely_https { Scheme::Https } else { Scheme::Http };
+        Self { scheme, surely_https, ..Self::plain(door, address) }
     }
 }

@@ -4,7 +4,9 @@ mod harness;
 
 mod affinity;
 mod bodies;
+mod forwarded;
 mod hostile;
+mod introductions;
 mod life;
 mod limits;
 mod plain;

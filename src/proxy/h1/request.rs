@@ -9,13 +9,14 @@ use smallvec::SmallVec;
 
 use super::outbox::Outbox;
 use crate::{
-    http::{Asked, Forwarded, Framing, Refusal, RequestEdits, RequestView, write_request},
+    http::{Asked, Framing, Refusal, RequestEdits, RequestView, write_request},
     metrics::Method,
     proxy::{
         RoutingTable,
         caller::Caller,
         connect::Connect,
         forward::Job,
+        origin::Origin,
         record::{Notes, Record},
         session::Selection,
         worker::Worker,
@@ -54,7 +55,7 @@ pub(crate) type RequestId = SmallVec<[u8; 32]>;
 /// A request as the decision wants to see it.
 struct Asking<'a> {
     view: RequestView<'a>,
-    caller: &'a Caller,
+    origin: &'a Origin<'a>,
     request_id: &'a [u8],
 }
 
@@ -85,7 +86,9 @@ pub(crate) fn begin<'t, C: Connect>(
         record.notes = Some(Notes::of(view, &request_id, &trace[3..35]));
     }
 
-    let asking = Asking { view, caller, request_id: &request_id };
+    let origin = Origin::of(&worker.config.trust, caller, view);
+    record.client = Some(origin.address);
+    let asking = Asking { view, origin: &origin, request_id: &request_id };
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
@@ -111,14 +114,8 @@ pub(crate) fn begin<'t, C: Connect>(
                 let mut outbox = Outbox::default();
                 let edits = RequestEdits {
                     target: plan.target.as_deref(),
-                    host: plan.host.as_deref(),
-                    forwarded: Forwarded {
-                        client: caller.address_text.as_bytes(),
-                        chain: caller.address_text.as_bytes(),
-                        proto: caller.scheme.as_str().as_bytes(),
-                        port: caller.door.port_text.as_bytes(),
-                        host: b"",
-                    },
+                    host: plan.host.as_deref().or(origin.host),
+                    forwarded: origin.forwarded(),
                     request_id: &request_id,
                     traceparent,
                     ..RequestEdits::default()
@@ -129,10 +126,10 @@ pub(crate) fn begin<'t, C: Connect>(
                 let job = Job {
                     cluster: &plan.side.backend,
                     policy,
-                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, caller.address, plan.affinity),
+                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, origin.address, plan.affinity),
                     keep_alive,
                     set_cookie: plan.set_cookie,
-                    scheme: asking.scheme(),
+                    scheme: origin.scheme,
                     user_agent: user_agent.map(<[u8]>::to_vec).unwrap_or_default(),
                 };
                 Then::Forward(job, outbox)
@@ -172,6 +169,10 @@ impl Request for Asking<'_> {
         self.view.authority()
     }
 
+    fn public_authority(&self) -> &[u8] {
+        self.origin.host.unwrap_or(self.view.authority())
+    }
+
     fn target(&self) -> &[u8] {
         self.view.target()
     }
@@ -181,15 +182,15 @@ impl Request for Asking<'_> {
     }
 
     fn client(&self) -> IpAddr {
-        self.caller.address
+        self.origin.address
     }
 
     fn scheme(&self) -> Scheme {
-        self.caller.scheme
+        self.origin.scheme
     }
 
     fn port(&self) -> u16 {
-        self.caller.door.port
+        self.origin.port
     }
 
     fn request_id(&self) -> &[u8] {
