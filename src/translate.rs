@@ -41,6 +41,7 @@ mod hosts;
 mod options;
 mod place;
 mod settings;
+mod trust;
 mod uses;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use self::{
     host::translate_host,
     hosts::hosts_of,
     options::Options,
+    trust::trust_problems,
     uses::{Role, Use, endpoint_problems},
 };
 
@@ -100,7 +102,7 @@ pub struct Translation {
     pub clusters: BTreeMap<ClusterKey, ClusterOutput>,
     /// The cluster of the controller's own default backend.
     pub default_backend: Option<ClusterKey>,
-    /// Those of all hosts and clusters, and those that depend on endpoints: sorted, each once.
+    /// Those of all hosts and clusters, those that depend on endpoints, and those of the options: sorted, each once.
     pub problems: Vec<Problem>,
 }
 
@@ -122,6 +124,7 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     }
     problems.extend(clusters.values().flat_map(|cluster| cluster.problems.iter().cloned()));
     problems.extend(default_backend_problem(snapshot, options));
+    problems.extend(trust_problems(&options.trust));
     Translation { hosts, clusters, default_backend, problems: problems.into_iter().collect() }
 }
 
