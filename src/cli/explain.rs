@@ -80,6 +80,8 @@ struct Imagined {
     public_authority: Option<String>,
     /// What endpoints get as `X-Forwarded-For`.
     chain: String,
+    /// What endpoints get as `X-Forwarded-Port`.
+    forwarded_port: u16,
     /// The proxy that is believed.
     proxy: Option<IpAddr>,
 }
@@ -172,6 +174,7 @@ impl Imagined {
             client: flags.client,
             public_authority: None,
             chain: flags.client.to_string(),
+            forwarded_port: port,
             proxy: None,
         };
         Ok(imagined.told(&flags.clients.trust()))
@@ -182,18 +185,19 @@ impl Imagined {
         let fields = self.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let Some(told) = trust.hear(self.client, fields) else { return self };
         let public_authority = told.host.map(|host| String::from_utf8_lossy(host).into_owned());
-        self.chain = match told.chain {
-            Some(chain) => String::from_utf8_lossy(&chain).into_owned(),
+        self.chain = match &told.chain {
+            Some(chain) => String::from_utf8_lossy(chain).into_owned(),
             None => told.client.to_string(),
         };
         self.proxy = Some(self.client);
         self.client = told.client;
-        self.port = told.port.unwrap_or(self.port);
+        self.port = told.port_beside(self.scheme == Scheme::Https, self.port);
         self.scheme = match told.https {
             Some(true) => Scheme::Https,
             Some(false) => Scheme::Http,
             None => self.scheme,
         };
+        self.forwarded_port = told.port.unwrap_or(self.forwarded_port);
         self.public_authority = public_authority;
         self
     }

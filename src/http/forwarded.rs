@@ -195,6 +195,28 @@ impl Default for Trust {
     }
 }
 
+// === impl Told ===
+
+impl Told<'_> {
+    /// The port that the client used, where the proxy's connection is by https or not and to `port`.
+    ///
+    /// Another scheme that is told without a port has its own: that of the connection belongs to the way from the proxy.
+    #[must_use]
+    pub fn port_beside(&self, https: bool, port: u16) -> u16 {
+        match (self.port, self.https) {
+            (Some(told), _) => told,
+            (None, Some(told)) if told != https => {
+                if told {
+                    443
+                } else {
+                    80
+                }
+            }
+            _ => port,
+        }
+    }
+}
+
 /// The first element of a list: what the proxy next to the client wrote.
 fn first(list: &[u8]) -> &[u8] {
     list.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii()

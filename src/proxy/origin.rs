@@ -16,6 +16,7 @@ use crate::{
 pub(crate) struct Origin<'a> {
     pub(crate) address: IpAddr,
     pub(crate) scheme: Scheme,
+    /// The port for redirects.
     pub(crate) port: u16,
     /// The host that the client asked for, where it is not the request's own.
     pub(crate) host: Option<&'a [u8]>,
@@ -45,19 +46,21 @@ impl<'a> Origin<'a> {
     }
 
     /// The same, as far as nothing else is told.
-    fn with(mut self, told: Told<'a>, caller: &Caller) -> Self {
+    fn with(mut self, mut told: Told<'a>, caller: &Caller) -> Self {
         if told.client != self.address {
             self.address = told.client;
             self.address_text = Cow::Owned(told.client.to_string());
         }
-        match told.https {
-            // A PROXY header that names port 443 has the last word, as in ingress-nginx.
-            Some(false) if !caller.surely_https => self.scheme = Scheme::Http,
-            Some(true) => self.scheme = Scheme::Https,
-            _ => {}
-        }
+        // A PROXY header that names port 443 has the last word on the scheme, as in ingress-nginx.
+        told.https = told.https.filter(|_| !caller.surely_https);
+        self.port = told.port_beside(self.scheme == Scheme::Https, self.port);
+        self.scheme = match told.https {
+            Some(true) => Scheme::Https,
+            Some(false) => Scheme::Http,
+            None => self.scheme,
+        };
+        // As ingress-nginx does, an endpoint is told the connection's port where no other is told.
         if let Some(port) = told.port {
-            self.port = port;
             self.port_text = Cow::Owned(port.to_string());
         }
         self.host = told.host;

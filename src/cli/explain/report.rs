@@ -204,7 +204,7 @@ fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId
         ("X-Real-IP", client.as_str()),
         ("X-Forwarded-For", request.chain.as_str()),
         ("X-Forwarded-Host", request.public_authority.as_ref().unwrap_or(&request.authority)),
-        ("X-Forwarded-Port", request.port.to_string().as_str()),
+        ("X-Forwarded-Port", request.forwarded_port.to_string().as_str()),
         ("X-Forwarded-Proto", scheme),
         ("X-Forwarded-Scheme", scheme),
         ("X-Scheme", scheme),

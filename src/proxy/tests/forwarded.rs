@@ -3,8 +3,9 @@
 use super::harness::*;
 use crate::{
     http::forwarded::Trust,
+    key::Hostname,
     proxy::{Config, log::Format},
-    route::{Affinity, AffinityMode, HashKey, Policy, SslRedirect},
+    route::{Affinity, AffinityMode, HashKey, Host, Policy, SslRedirect},
 };
 
 /// A request of a client at 192.0.2.1 to https://www.shop.example:8443, as two proxies pass it on.
@@ -97,6 +98,27 @@ fn redirects_go_by_what_the_client_used() {
     assert_eq!(to_https(trust("127.0.0.0/8"), TOLD), None);
     assert_eq!(to_https(trust("127.0.0.0/8"), &plain).as_deref(), Some("https://www.shop.example/cart"));
     assert_eq!(to_https(trust("10.0.0.0/8"), TOLD).as_deref(), Some("https://shop.example/cart"));
+}
+
+#[test]
+fn a_scheme_without_a_port_has_its_own() {
+    let gateway = Gateway::with(setup(trust("127.0.0.0/8")), &[]);
+    let twin = Hostname::parse("old.example").expect("a host");
+    let to = Hostname::parse("shop.example").expect("a host");
+    gateway
+        .table
+        .replace(gateway.table.get().with_host(twin, Some(std::sync::Arc::new(Host::Twin { to, status: 308 }))));
+    let listener = format!("http://shop.example:{}/x", gateway.address.port());
+    for (told, location) in [
+        ("X-Forwarded-Proto: https\r\n", "https://shop.example:443/x"),
+        ("X-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n", "https://shop.example:8443/x"),
+        ("X-Forwarded-Port: 8080\r\n", "http://shop.example:8080/x"),
+        ("X-Forwarded-Proto: http\r\n", &*listener),
+        ("", &*listener),
+    ] {
+        let answer = gateway.ask(&format!("GET /x HTTP/1.1\r\nHost: old.example\r\n{told}\r\n"));
+        assert_eq!(answer.field("location"), Some(location), "{told}");
+    }
 }
 
 #[test]
