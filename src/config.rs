@@ -20,6 +20,10 @@ use crate::{
     translate,
 };
 
+mod client;
+
+pub use self::client::ClientFlags;
+
 /// Flags that say which objects are ours and how they are read: the same for `run`, `check` and `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ObjectFlags {
@@ -74,6 +78,9 @@ pub struct RunFlags {
 
     #[command(flatten)]
     pub objects: ObjectFlags,
+
+    #[command(flatten)]
+    pub clients: ClientFlags,
 
     #[command(flatten)]
     pub server: ServerFlags,
@@ -202,9 +209,9 @@ impl RunFlags {
 // === impl ObjectFlags ===
 
 impl ObjectFlags {
-    /// The settings of translation.
+    /// The settings of translation, with those of the clients.
     #[must_use]
-    pub fn options(&self) -> translate::Options {
+    pub fn options(&self, clients: &ClientFlags) -> translate::Options {
         translate::Options {
             annotation_prefix: self.annotations_prefix.trim_end_matches('/').into(),
             ingress_class: self.ingress_class.as_str().into(),
@@ -217,6 +224,7 @@ impl ObjectFlags {
                 .map(|(namespace, name)| (namespace.as_str().into(), name.as_str().into())),
             external_names: !self.disable_svc_external_name,
             local_external_names: self.allow_local_external_names,
+            trust: clients.trust(),
             ..translate::Options::default()
         }
     }

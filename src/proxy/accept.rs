@@ -22,6 +22,7 @@ use super::{
     connect::Connect,
     h1, h2,
     handshake::handshake,
+    introduction::introduce,
     listen,
     worker::Worker,
 };
@@ -101,7 +102,14 @@ async fn serve<C: Connect>(
     peer: SocketAddr,
     counted: &Counted,
 ) {
-    let stream = match &door.tls {
+    let caller = if worker.config.trust.proxy_protocol {
+        // Boxed, so that other connections have no room for it.
+        let Some(caller) = Box::pin(introduce(worker, door, peer.ip(), &socket)).await else { return };
+        caller
+    } else {
+        Caller::new(door, peer.ip())
+    };
+    let stream = match &caller.door.tls {
         None => socket.into(),
         // Boxed, so that a plain connection has no room for it.
         Some(config) => match Box::pin(handshake(worker, config.clone(), socket)).await {
@@ -109,7 +117,6 @@ async fn serve<C: Connect>(
             None => return,
         },
     };
-    let caller = Caller::new(door, peer.ip(), &stream);
     let (stream, before) = match stream.alpn() {
         Some(b"h2") => (stream, Buffer::default()),
         // Without a word of the client's it is HTTP/1, unless it begins with the preface of HTTP/2.

@@ -18,8 +18,12 @@ const HEALTH: &[u8] = b"/healthz";
 /// A view of a request, whatever the protocol.
 pub trait Request {
     fn method(&self) -> &[u8];
-    /// Host or `:authority`, as received; empty where HTTP/1.0 sent none.
+    /// Host or `:authority`, as received; empty where HTTP/1.0 sent none. Routes are found by it.
     fn authority(&self) -> &[u8];
+    /// The host that the client asked for, where a proxy that is believed says that it asked for another.
+    fn public_authority(&self) -> &[u8] {
+        self.authority()
+    }
     /// Path and query, as received; `*` for `OPTIONS *`.
     fn target(&self) -> &[u8];
     /// The fields in their order. Names are compared ignoring case.
@@ -28,7 +32,7 @@ pub trait Request {
     fn client(&self) -> IpAddr;
     /// The scheme that the client used, as far as it is believed.
     fn scheme(&self) -> Scheme;
-    /// The port that the client used: the listener's.
+    /// The port that the client used, as far as it is believed: the listener's otherwise.
     fn port(&self) -> u16;
     /// The request id: the client's or a new one.
     fn request_id(&self) -> &[u8];

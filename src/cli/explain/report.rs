@@ -195,8 +195,9 @@ fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId
     if let Some(target) = &forward.target {
         changes.push(("path".to_owned(), String::from_utf8_lossy(target).into_owned()));
     }
-    if let Some(host) = &forward.host {
-        changes.push(("Host".to_owned(), String::from_utf8_lossy(host).into_owned()));
+    let host = forward.host.as_deref().map(String::from_utf8_lossy);
+    if let Some(host) = host.as_deref().or(request.public_authority.as_deref()) {
+        changes.push(("Host".to_owned(), host.to_owned()));
     }
     let scheme = match request.scheme {
         Scheme::Http => "http",
@@ -206,9 +207,9 @@ fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId
     for (name, value) in [
         ("X-Request-ID", "the client's, or a new one"),
         ("X-Real-IP", client.as_str()),
-        ("X-Forwarded-For", client.as_str()),
-        ("X-Forwarded-Host", request.authority.as_str()),
-        ("X-Forwarded-Port", request.port.to_string().as_str()),
+        ("X-Forwarded-For", request.chain.as_str()),
+        ("X-Forwarded-Host", request.public_authority.as_ref().unwrap_or(&request.authority)),
+        ("X-Forwarded-Port", request.forwarded_port.to_string().as_str()),
         ("X-Forwarded-Proto", scheme),
         ("X-Forwarded-Scheme", scheme),
         ("X-Scheme", scheme),

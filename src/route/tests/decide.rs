@@ -141,6 +141,15 @@ fn plain_requests_are_sent_to_https_by_308() {
 }
 
 #[test]
+fn the_way_to_https_is_on_the_host_that_the_client_knows() {
+    let policy = Policy { ssl_redirect: SslRedirect::On, ..Policy::default() };
+    let table = table([with_policy("/", policy)]);
+    let public = Some(b"www.shop.example:8443".into());
+    let ask = Ask { public_authority: public, ..get("http://shop.example:8080/x") };
+    assert_eq!(always(&table, &ask), "308 https://www.shop.example/x");
+}
+
+#[test]
 fn a_preserved_trailing_slash_stays_on_the_way_to_https() {
     let policy = Policy { ssl_redirect: SslRedirect::On, preserve_trailing_slash: true, ..Policy::default() };
     assert_eq!(
