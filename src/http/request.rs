@@ -307,7 +307,7 @@ impl Request {
         self.asked.upgrade = self.upgrade.is_some();
         self.expects_continue = seen.expects && self.framing != Framing::None;
         if seen.nominates {
-            field::nominate(bytes, &mut self.fields)?;
+            field::nominate(bytes, &mut self.fields, Class::ends_in_request)?;
         }
         Ok(())
     }

@@ -115,7 +115,8 @@ impl Response {
             return Err(Malformed::Ambiguous.into());
         }
         if nominates {
-            field::nominate(bytes, &mut self.fields)?;
+            field::nominate(bytes, &mut self.fields, Class::ends_in_response)?;
+            self.has_date = self.fields.iter().any(|field| field.class == Class::Date);
         }
         self.keep_alive = if self.version == Version::Http11 { !close } else { keep_alive && !close };
         self.framing = match self.status {
