@@ -17,7 +17,7 @@ pub struct Limits {
     pub line: usize,
     /// The most bytes of a request target.
     pub target: usize,
-    /// The most fields.
+    /// The most fields, those that are dropped among them.
     pub fields: usize,
     /// Whether fields with an underscore in the name are kept. They are dropped without a word otherwise, since some
     /// applications cannot tell `X_Real_IP` from `X-Real-IP`.
