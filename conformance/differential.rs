@@ -37,6 +37,7 @@ const STRICTER: &[(&str, &[&str], &str)] = &[
         ],
         "takes what follows the last request for an attack, and then not even that request; we never read it",
     ),
+    ("node", &["length-too-short"], "refuses what follows, as we do, and then does not answer the request before it"),
 ];
 
 #[test]
@@ -87,13 +88,19 @@ fn a_difference_is_found() {
     let mut theirs = ours.clone();
     theirs.requests[0].body = b"y".to_vec();
     assert!(ours.differs_from(&theirs).is_some(), "another body");
-    theirs = Reading { requests: Vec::new(), end: End::Open };
-    assert!(ours.differs_from(&theirs).is_some(), "a request fewer");
+    for end in [End::Open, End::Closed] {
+        theirs = Reading { requests: Vec::new(), end };
+        assert!(ours.differs_from(&theirs).is_some(), "a request fewer");
+    }
     theirs = ours.clone();
     theirs.requests.push(ours.requests[0].clone());
     assert!(ours.differs_from(&theirs).is_some(), "a request more");
     theirs = Reading { requests: Vec::new(), end: End::Refused("400".into()) };
     assert!(ours.differs_from(&theirs).is_none() && ours.exceeds(&theirs), "refused by them");
+    let ours = Reading { end: End::Refused("400".into()), ..ours };
+    assert!(ours.differs_from(&theirs).is_none() && ours.exceeds(&theirs), "refused by them, and what follows by us");
+    theirs = Reading { requests: ours.requests.clone(), ..theirs };
+    assert!(ours.differs_from(&theirs).is_none() && !ours.exceeds(&theirs), "refused alike");
 }
 
 /// Holds a peer to our readings of the whole corpus.
