@@ -1,4 +1,5 @@
-//! The same bytes to our readers, to hyper, to Node's strict parser and to nginx: what we accept, all read alike.
+//! The same bytes to our readers, to the running gateway, to hyper, to Node's strict parser and to nginx: what we accept, all
+//! read alike.
 //!
 //! Requests are smuggled where two parsers in a row see different requests in the same bytes. So the rule is: a request
 //! that we accept has the same method, target, framing and body for each peer, and so have the requests after it; or the
@@ -11,11 +12,14 @@ mod case;
 mod ours;
 mod peers;
 mod seen;
+mod teller;
+mod whole;
 
 use self::{
     case::{Case, cases, write_cases},
     peers::{Nginx, Node, Server, hyper},
     seen::{End, Reading},
+    whole::Whole,
 };
 
 /// Inputs of which a peer takes less than we do, and why that is well.
@@ -62,6 +66,28 @@ fn what_we_read_is_what_the_corpus_says() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The corpus says how our readers read; this holds the whole program to it, with its sockets and buffers.
+#[test]
+fn what_reaches_an_endpoint_is_what_we_read() {
+    let whole = Whole::start();
+    let mut faults = Vec::new();
+    for Case { name, bytes, .. } in cases().into_iter().flat_map(|(_, cases)| cases) {
+        let ours = ours::read(&bytes);
+        for theirs in whole.read(&bytes, &ours) {
+            let alike = match (&ours.end, &theirs.end) {
+                // Of the reason, the client is told the status.
+                (End::Refused(why), End::Refused(status)) => why.starts_with(status.as_str()),
+                (ours, theirs) => ours == theirs,
+            };
+            if ours.requests != theirs.requests || !alike {
+                faults.push(format!("{name}: we read\n{ours}but the client is told, or the endpoint gets\n{theirs}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert_eq!(whole.end(), [], "nothing follows a request unseen");
 }
 
 #[test]
