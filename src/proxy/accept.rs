@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     future::poll_fn,
-    io,
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -21,7 +21,10 @@ use super::{
     h1, listen,
     worker::Worker,
 };
-use crate::metrics::Count;
+use crate::{
+    http::{Asked, Refusal, write_refusal},
+    metrics::Count,
+};
 
 /// How long to wait when the process has no file descriptor left.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
@@ -53,7 +56,7 @@ pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListe
     }
 }
 
-/// Serves a connection that was accepted, or closes it where there are too many.
+/// Serves a connection that was accepted, or turns it away where there are too many.
 async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io::Result<(TcpStream, SocketAddr)>) {
     let (stream, peer) = match accepted {
         Ok(accepted) => accepted,
@@ -69,6 +72,7 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let counted = worker.meters.accept();
     if worker.open.get() >= worker.config.connections {
         worker.meters.count(Count::ConnectionsRefused);
+        turn_away(worker, stream);
         return;
     }
     let _ = stream.set_nodelay(true);
@@ -88,6 +92,19 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
             error!(%peer, panic = message(&*panic), "a connection ended in a panic");
         }
     });
+}
+
+/// Tells a client that there are too many, without waiting for it: the answer goes as far as the socket takes it at once.
+/// It is the same for all, since no request is read.
+fn turn_away<C: Connect>(worker: &Worker<C>, stream: TcpStream) {
+    let mut answer = Vec::new();
+    let request_id = worker.random_id();
+    write_refusal(Refusal::Overloaded, Asked::default(), &request_id, &worker.date(), false, &mut answer);
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(&answer);
+        // With a request unread, closing would be a reset, which can overtake the answer.
+        let _ = stream.read(&mut [0; 4096]);
+    }
 }
 
 /// Counts a connection as open.

@@ -16,7 +16,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// How many threads serve.
     pub workers: NonZeroUsize,
-    /// How many client connections a worker holds (`max-worker-connections`). More are closed at once, and counted.
+    /// How many client connections a worker holds (`max-worker-connections`). More are turned away, and counted.
     pub connections: usize,
     /// How long a connection may be idle between requests (`keep-alive`); zero closes it after the first.
     pub keep_alive: Duration,
