@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     future::poll_fn,
-    io,
+    io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -27,6 +27,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
+    http::{Asked, Refusal, write_refusal},
     metrics::{Connection as Counted, Count},
     tls::ServerConfig,
 };
@@ -67,7 +68,7 @@ pub(crate) async fn accept<C: Connect>(
     }
 }
 
-/// Serves a connection that was accepted, or closes it where there are too many.
+/// Serves a connection that was accepted, or turns it away where there are too many.
 async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io::Result<(TcpStream, SocketAddr)>) {
     let (stream, peer) = match accepted {
         Ok(accepted) => accepted,
@@ -83,6 +84,10 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let counted = worker.meters.accept();
     if worker.open.get() >= worker.config.connections {
         worker.meters.count(Count::ConnectionsRefused);
+        // To who expects a handshake, an answer in HTTP would be none.
+        if door.tls.is_none() {
+            turn_away(worker, stream);
+        }
         return;
     }
     let _ = stream.set_nodelay(true);
@@ -92,6 +97,19 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
         isolated(&worker, peer.ip(), serve(&worker, door, stream, peer, &counted)).await;
     });
+}
+
+/// Tells a client that there are too many, without waiting for it: the answer goes as far as the socket takes it at once.
+/// It is the same for all, since no request is read.
+fn turn_away<C: Connect>(worker: &Worker<C>, stream: TcpStream) {
+    let mut answer = Vec::new();
+    let request_id = worker.random_id();
+    write_refusal(Refusal::Overloaded, Asked::default(), &request_id, &worker.date(), false, &mut answer);
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(&answer);
+        // With a request unread, closing would be a reset, which can overtake the answer.
+        let _ = stream.read(&mut [0; 4096]);
+    }
 }
 
 /// Serves a connection by the protocol that its client has chosen, or turns out to speak.

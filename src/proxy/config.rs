@@ -20,7 +20,7 @@ pub struct Config {
     pub http2: bool,
     /// How many threads serve.
     pub workers: NonZeroUsize,
-    /// How many client connections a worker holds (`max-worker-connections`). More are closed at once, and counted.
+    /// How many client connections a worker holds (`max-worker-connections`). More are turned away, and counted.
     pub connections: usize,
     /// How many handshakes a worker has in progress. Connections beyond that are closed at once, and counted.
     ///
