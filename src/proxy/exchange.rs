@@ -270,6 +270,8 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     fn watch(&mut self) {
         let Progress { request, request_state, head, response, interim, on_request, on_response } = &mut self.progress;
         let wait_on_request = match (*request_state, request.waits_for) {
+            // One whose request is being answered may be silent: it may be listening, as in gRPC.
+            (RequestState::Sending, Side::Source) if head.is_some() => Wait::Nobody,
             (RequestState::Sending, Side::Source) => Wait::Body,
             (RequestState::Sending, Side::Sink) => Wait::Send,
             _ => Wait::Nobody,
@@ -280,8 +282,10 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
             (None, _) | (_, Side::Source) => Wait::Read,
             (_, Side::Sink) => Wait::Write,
         };
+        // And an endpoint that is told more may be listening, too. Where neither says anything, it is late.
+        let told = if head.is_some() { request.moved } else { 0 };
         let changed = on_request.update(wait_on_request, request.moved, self.timer, self.patience)
-            | on_response.update(wait_on_response, response.moved + *interim, self.timer, self.patience);
+            | on_response.update(wait_on_response, response.moved + *interim + told, self.timer, self.patience);
         if changed {
             self.timer.arm(on_request.deadline.min(on_response.deadline).min(self.deadline));
         }
