@@ -116,6 +116,8 @@ fn free_port(first: u16) -> Result<u16> {
 fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
     let url = format!("http://{HOST}:{port}");
     let admin = gateway.admin_address();
+    // A call without a message. What is answered is a message of text behind five bytes.
+    let call = format!("--http2-prior-knowledge {url}/shop.Shop/Greet -H 'Content-Type: application/grpc' -d ''");
     let mut out = io::stdout().lock();
     writeln!(out, "Serin serves a shop at {url}; Ctrl-C ends it. Try:\n")?;
     for (arguments, claim) in [
@@ -125,6 +127,8 @@ fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
         (format!("{url}/ --cookie canary=always"), "canary"),
         (format!("'{url}/?preview=always'"), "canary: another one, by the query"),
         (format!("{url}/cart --cookie user=7"), "half of the users, each always on one side"),
+        (format!("{call} | tail -c +6"), "stable, by gRPC"),
+        (format!("{call} -H 'X-Canary: always' | tail -c +6"), "canary, by gRPC"),
         (format!("http://{admin}/debug/table"), "the table that decides it"),
         (format!("http://{admin}/metrics"), "what was measured"),
     ] {
