@@ -1,17 +1,20 @@
 //! Changes tables and endpoints under load, and counts what is lost: nothing.
 //!
-//! Many keep-alive connections ask at a steady rate, a part of them with bodies; some connections are WebSockets, some idle
-//! from the first change to the last. Every answer tells who answered and which version of the route it came through. What is compared:
+//! Many keep-alive connections ask at a steady rate, a part of them with bodies, and so do many streams of connections over
+//! HTTP/2; some connections are WebSockets, some idle from the first change to the last; some calls of gRPC last as long,
+//! others come and go. Every answer tells who answered and which version of the route it came through. What is compared:
 //!
 //! * Each request gets its own answer: its path, or its body, comes back.
 //! * No answer comes through a version of the route, or from an endpoint, older than what traffic had shown *before* the
 //!   request was sent.
-//! * No connection is closed, be it busy, upgraded or idle; frames come back in order.
+//! * No connection is closed, be it busy, upgraded or idle; frames come back in order, and so do the notes of a call, all
+//!   from one endpoint, though that be taken away meanwhile.
 //!
 //! Each change is seen on traffic before the next is made. That the checker sees what goes wrong is shown by gateways whose
 //! tables and endpoints are published wrongly on purpose, and by one that is restarted under it.
 
 use self::{
+    door::Door,
     open::OpenGateway,
     traffic::{ENDPOINTS, Load, Traffic, endpoints_of},
 };
@@ -19,6 +22,7 @@ use crate::{
     client::{PATIENCE, Request},
     echo::Echo,
     gateway::Gateway,
+    grpc::Probe,
     manifests::{self, Manifests},
 };
 use serde_json::{Value, json};
@@ -29,11 +33,14 @@ use std::{
 };
 use tokio::time::{self, Instant};
 
+mod calls;
+mod door;
 mod open;
+mod streams;
 mod traffic;
 
 /// Enough to notice what is wrong.
-const SOME: Load = Load { connections: 8, rate: 400, sockets: 2, idle: 4 };
+const SOME: Load = Load { connections: 8, shared: 2, streams: 4, rate: 400, sockets: 2, calls: 4, idle: 4 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_under_load_lose_nothing() {
@@ -41,8 +48,8 @@ async fn changes_under_load_lose_nothing() {
     let gateway = Gateway::start(stage.manifests.path(), &[]).await;
     // The number of the table that serves: how many have been published.
     let before = gateway.metric("serin_table_number").await;
-    let load = Load { connections: 64, rate: 2200, sockets: 8, idle: 32 };
-    let traffic = Traffic::start(gateway.http, load).await;
+    let load = Load { connections: 64, shared: 8, streams: 8, rate: 2200, sockets: 8, calls: 8, idle: 32 };
+    let traffic = Traffic::start(&[Door::plain(gateway.http)], load).await;
 
     let started = Instant::now();
     for change in 1..=100 {
@@ -59,17 +66,22 @@ async fn changes_under_load_lose_nothing() {
     let _ = writeln!(
         io::stdout(),
         "churn: 200 table changes ({published} publishes) and 200 endpoint changes in {took:.1?} under {rate:.0} requests/s: \
-         {} answered ({} with bodies), {} frames, {} lost",
+         {} answered ({} with bodies, {} on streams), {} frames, {} calls with {} notes, {} lost",
         tally.answered,
         tally.with_body,
+        tally.on_streams,
         tally.frames,
+        tally.calls,
+        tally.notes,
         tally.lost.len()
     );
     assert!(tally.lost.is_empty(), "{} lost:\n{}", tally.lost.len(), tally.lost[..tally.lost.len().min(20)].join("\n"));
     assert!(rate >= 2000.0, "only {rate:.0} requests/s");
     let with_body = tally.with_body as f64 / tally.answered as f64;
     assert!(with_body >= 0.19, "only {:.1} % had bodies", with_body * 100.0);
+    assert!(tally.on_streams > tally.answered / 3, "only {} on streams", tally.on_streams);
     assert!(tally.frames > 0);
+    assert!(tally.calls > load.calls, "only {} calls", tally.calls);
     assert!(published >= 200, "200 tables were changed, {published} were published");
 }
 
@@ -78,14 +90,14 @@ async fn changes_under_load_lose_nothing() {
 async fn a_former_table_that_is_put_back_is_seen() {
     let stage = Stage::set().await;
     let gateway = OpenGateway::start(stage.manifests.path()).await;
-    let traffic = Traffic::start(gateway.http, SOME).await;
+    let traffic = Traffic::start(&[Door::plain(gateway.http)], SOME).await;
     let former = gateway.published.table.get();
     stage.change_route_under_load(&traffic, 1).await;
     gateway.published.table.replace(former);
     traffic.wait_for_loss().await;
 
     let lost = traffic.stop().await.lost;
-    assert!(lost.iter().all(|loss| loss.starts_with("request") && loss.ends_with("version 0 after 1")), "{lost:?}");
+    assert!(lost.iter().all(|loss| loss.ends_with("version 0 after 1")), "{lost:?}");
 }
 
 /// It must notice a table that comes before what it names.
@@ -93,13 +105,14 @@ async fn a_former_table_that_is_put_back_is_seen() {
 async fn a_table_that_is_published_before_its_clusters_is_seen() {
     let stage = Stage::set().await;
     let gateway = OpenGateway::start(stage.manifests.path()).await;
-    let traffic = Traffic::start(gateway.http, SOME).await;
+    let traffic = Traffic::start(&[Door::plain(gateway.http)], SOME).await;
     let whole = gateway.published.table.replace(gateway.table_before_its_clusters());
     traffic.wait_for_loss().await;
     gateway.published.table.replace(whole);
 
     let lost = traffic.stop().await.lost;
-    assert!(lost.iter().all(|loss| loss.starts_with("request") && loss.ends_with("status 503")), "{lost:?}");
+    let is_so = |loss: &String| loss.ends_with("status 503") || loss.contains("the service is not available");
+    assert!(lost.iter().all(is_so), "{lost:?}");
 }
 
 /// It must notice endpoints that are used after they were taken away.
@@ -107,12 +120,12 @@ async fn a_table_that_is_published_before_its_clusters_is_seen() {
 async fn endpoints_that_were_taken_away_and_answer_are_seen() {
     let stage = Stage::set().await;
     let gateway = OpenGateway::start(stage.manifests.path()).await;
-    let traffic = Traffic::start(gateway.http, SOME).await;
+    let traffic = Traffic::start(&[Door::plain(gateway.http)], SOME).await;
     let former = endpoints_of(0).map(|at| EndpointSpec::new(stage.endpoints[at].address));
     for generation in 1..=2 {
         stage.change_endpoints(&traffic, generation).await;
     }
-    gateway.cluster().replace(&Endpoints::of(former));
+    gateway.cluster("web").replace(&Endpoints::of(former));
     traffic.wait_for_loss().await;
 
     let lost = traffic.stop().await.lost;
@@ -124,14 +137,14 @@ async fn endpoints_that_were_taken_away_and_answer_are_seen() {
 async fn a_restart_under_load_is_seen_as_loss() {
     let stage = Stage::set().await;
     let gateway = Gateway::start(stage.manifests.path(), &[]).await;
-    let traffic = Traffic::start(gateway.http, SOME).await;
+    let traffic = Traffic::start(&[Door::plain(gateway.http)], SOME).await;
     stage.change_route_under_load(&traffic, 1).await;
     let address = gateway.http;
     drop(gateway);
     let _restarted = Gateway::start_at(address, stage.manifests.path(), &[]).await;
     let tally = traffic.stop().await;
 
-    for what in ["request", "socket", "idle"] {
+    for what in ["request", "stream", "socket", "call", "idle"] {
         assert!(tally.lost.iter().any(|loss| loss.starts_with(what)), "no {what} was lost: {:?}", tally.lost);
     }
 }
@@ -140,6 +153,8 @@ async fn a_restart_under_load_is_seen_as_loss() {
 struct Stage {
     manifests: Manifests,
     endpoints: Vec<Echo>,
+    /// Endpoints of calls: one at a time is up.
+    probes: [Probe; 2],
 }
 
 // === impl Stage ===
@@ -153,9 +168,12 @@ impl Stage {
         let manifests = Manifests::new();
         let service = manifests::service("churn", "web");
         manifests.write_objects("endpoints.json", &manifests::slices(&service, &endpoints[..2]));
-        manifests.write_objects("services.json", &[service]);
+        manifests.write_objects("services.json", &[service, calls()]);
         manifests.write_objects("under-load.json", &[route("under-load", "load.test", 0)]);
-        Self { manifests, endpoints }
+        let probes = ["p0", "p1"].map(Probe::start);
+        manifests.write_objects("probes.json", &manifests::slices_at(&calls(), [probes[0].address]));
+        manifests.write_objects("calls.json", &[calls_route()]);
+        Self { manifests, endpoints, probes }
     }
 
     /// Changes the route that is under load, and waits until traffic shows it.
@@ -188,8 +206,25 @@ impl Stage {
         let up = endpoints_of(generation).map(|at| &self.endpoints[at]);
         let slices = manifests::slices(&manifests::service("churn", "web"), up);
         self.manifests.write_objects("endpoints.json", &slices);
+        let probe = &self.probes[generation % self.probes.len()];
+        self.manifests.write_objects("probes.json", &manifests::slices_at(&calls(), [probe.address]));
         traffic.state.generation.wait_for(generation).await;
     }
+}
+
+/// The Service that calls go to.
+fn calls() -> Value {
+    let mut service = manifests::service("churn", "calls");
+    service["spec"]["ports"][0]["appProtocol"] = "grpc".into();
+    service
+}
+
+/// A route for calls.
+fn calls_route() -> Value {
+    let mut ingress = manifests::host("calls.test", "calls");
+    ingress["metadata"]["namespace"] = "churn".into();
+    ingress["metadata"]["annotations"] = json!({ "nginx.ingress.kubernetes.io/proxy-body-size": "0" });
+    ingress
 }
 
 /// A route whose answers tell its version: the endpoint sees it as its host.

@@ -6,8 +6,7 @@
 
 use self::{
     bare::{Bare, Then},
-    caller::Caller,
-    probe::{DETAILS, MESSAGE, Note, Probe},
+    probe::{DETAILS, MESSAGE},
 };
 use crate::{
     client::PATIENCE,
@@ -26,6 +25,11 @@ use tokio::{
 };
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, metadata::MetadataValue};
+
+pub(crate) use self::{
+    caller::Caller,
+    probe::{Note, Probe},
+};
 
 mod bare;
 mod caller;

@@ -50,7 +50,14 @@ impl OpenGateway {
         control.spawn(pipeline.run(received, HoldOff::default(), readiness.block("first table")));
         readiness.ready().await;
 
-        let shared = proxy::Shared { table: published.table.clone(), drain, metrics, epoch: Instant::now() };
+        let shared = proxy::Shared {
+            table: published.table.clone(),
+            certificates: published.certificates.clone(),
+            credentials: published.credentials.clone(),
+            drain,
+            metrics,
+            epoch: Instant::now(),
+        };
         let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
         let config = proxy::Config { listen, ..proxy::Config::default() };
         let (_, logs) = log::start(log::Format::Off, Box::new(io::sink()), 1, shared.metrics.meters())
@@ -69,14 +76,11 @@ impl OpenGateway {
         table.with_hosts(hosts)
     }
 
-    /// The only cluster that there is.
-    pub(super) fn cluster(&self) -> Arc<Cluster> {
+    /// The cluster of a Service.
+    pub(super) fn cluster(&self, service: &str) -> Arc<Cluster> {
         let clusters = self.published.clusters.get();
-        let mut clusters = clusters.values();
-        match (clusters.next(), clusters.next()) {
-            (Some(cluster), None) => cluster.clone(),
-            _ => panic!("there is one cluster"),
-        }
+        let cluster = clusters.values().find(|cluster| &*cluster.key().service == service);
+        cluster.expect("the Service has a cluster").clone()
     }
 }
 
