@@ -225,6 +225,32 @@ async fn a_server_that_goes_away_ends_its_calls_with_a_status() {
     assert_eq!(status.code(), Code::Unavailable);
 }
 
+/// As servers do that are to be balanced, or that end: what they have not begun to serve may be asked elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_its_clients_to_leave_costs_no_call() {
+    let leaving = ["a", "b"].map(|name| Probe::start_leaving(name, Duration::from_millis(100)));
+    let stage = Stage::before(leaving.each_ref().map(|probe| probe.address)).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..4 {
+        let caller = stage.caller("grpc.test").await;
+        for _ in 0..8 {
+            let caller = caller.clone();
+            calls.spawn(async move {
+                // Fewer than the gateway takes on a connection.
+                for _ in 0..100 {
+                    caller.echo().await?;
+                    time::sleep(Duration::from_millis(20)).await;
+                }
+                Ok::<_, tonic::Status>(())
+            });
+        }
+    }
+    while let Some(call) = calls.join_next().await {
+        call.expect("it is awaited").expect("it is answered");
+    }
+    assert!(leaving[0].connections() >= 5, "{} connections", leaving[0].connections());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_by_header_takes_calls() {
     let stage = Stage::set().await;

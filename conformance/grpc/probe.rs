@@ -22,6 +22,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -88,15 +89,20 @@ struct State {
 impl Probe {
     /// Starts a server on a free loopback port.
     pub(crate) fn start(name: &str) -> Self {
-        Self::start_with(name, None)
+        Self::start_with(name, None, Server::builder())
+    }
+
+    /// Starts a server that asks the clients of a connection to leave when it has lasted so long.
+    pub(crate) fn start_leaving(name: &str, after: Duration) -> Self {
+        Self::start_with(name, None, Server::builder().max_connection_age(after))
     }
 
     /// Starts a server that speaks TLS.
     pub(crate) fn start_tls(name: &str, certificate: &Issued) -> Self {
-        Self::start_with(name, Some(acceptor(certificate)))
+        Self::start_with(name, Some(acceptor(certificate)), Server::builder())
     }
 
-    fn start_with(name: &str, acceptor: Option<TlsAcceptor>) -> Self {
+    fn start_with(name: &str, acceptor: Option<TlsAcceptor>, server: Server) -> Self {
         // A runtime of its own, so that all its connections can be ended.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime can be made");
@@ -117,7 +123,7 @@ impl Probe {
             let (accepted, incoming) = mpsc::channel(16);
             let listener = TcpListener::from_std(listener).expect("the listener is one");
             tokio::spawn(accept(listener, acceptor, connections, accepted));
-            Server::builder().serve_with_incoming(service, ReceiverStream::new(incoming)).await
+            server.serve_with_incoming(service, ReceiverStream::new(incoming)).await
         });
         Self { address, state, runtime: Some(runtime) }
     }
