@@ -25,9 +25,9 @@ type Objects = Vec<(Object, Age)>;
 /// The objects of each case, with the options that it needs.
 fn all() -> Vec<(String, Options, Objects)> {
     let cases = golden::cases().into_iter().map(|case| {
-        let text = fs::read(&case).expect("the case can be read");
-        let objects = files::parse("case.yaml", &text, &[]).objects;
-        (case.display().to_string(), golden::options(&case), objects)
+        let text = fs::read_to_string(&case).expect("the case can be read");
+        let objects = files::parse("case.yaml", text.as_bytes(), &[]).objects;
+        (case.display().to_string(), golden::options(&text), objects)
     });
     cases.collect()
 }
