@@ -6,6 +6,9 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list --unsorted
 
+# All that CI does, after it has installed what that wants (`.ci/run`).
+ci: check test demo-test
+
 # Formatting, lints, documentation, licences: all that needs no test to run.
 check: fmt lint doc deny
 
