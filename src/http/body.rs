@@ -144,12 +144,6 @@ impl Body {
         matches!(self.state, State::Done)
     }
 
-    /// Whether the body ends with the connection.
-    #[must_use]
-    pub fn is_until_close(&self) -> bool {
-        matches!(self.state, State::UntilClose)
-    }
-
     /// How many bytes of payload there were so far: framing does not count.
     #[must_use]
     pub fn payload(&self) -> u64 {
