@@ -23,7 +23,7 @@ use crate::{
     live::Live,
     metrics::{Metrics, RouteState},
     problem::{Problem, Reason},
-    route::Table,
+    route::{Pattern, Table},
     source::Batch,
     store::{Change, Store},
     translate::{self, Options},
@@ -85,6 +85,8 @@ impl Pipeline {
     /// A pipeline that has published nothing. Without a resolver, names have no endpoints.
     #[must_use]
     pub fn new(options: Options, published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+        // Patterns are matched where no metrics are known; who brings them in shows what they count.
+        metrics.meters().regex_exhausted.read_from(Pattern::exhausted);
         Self {
             store: Store::new(translate::index(&options)),
             options,

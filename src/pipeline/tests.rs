@@ -9,7 +9,7 @@ use crate::{
     key::{Hostname, ObjectKey},
     lifecycle::Readiness,
     metrics::Settings,
-    route::{Host, HostTable},
+    route::{Host, HostTable, PatternFlags},
     source::files,
     store::Age,
 };
@@ -262,6 +262,23 @@ async fn the_default_backend_may_come_and_go() {
     pipeline.delete(ObjectKey::service("shop", "web")).await;
     assert!(pipeline.published.table.load().default.is_none());
     assert!(pipeline.published.clusters.load().is_empty());
+}
+
+#[test]
+fn searches_that_regexes_give_up_are_shown() {
+    let (metrics, _) = Metrics::new(&Settings::default());
+    let _pipeline = Pipeline::new(Options::default(), Arc::default(), metrics.clone(), None);
+    let shown = || {
+        let mut text = Vec::new();
+        metrics.write_to(&mut text).expect("a vector takes it");
+        let text = String::from_utf8(text).expect("metrics are text");
+        let line = text.lines().find(|line| line.starts_with("serin_regex_exhausted_total"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).expect("it is among the metrics")
+    };
+    let before = shown();
+    let slow = Pattern::new(r"^(a|aa)+(?!x)b$", PatternFlags::VALUE).expect("it compiles");
+    assert!(!slow.is_match(&[&[b'a'; 64][..], b"bc"].concat()));
+    assert!(shown() > before);
 }
 
 /// Whatever the order and grouping of changes, what is kept up to date equals a translation from scratch.
