@@ -7,7 +7,7 @@ default:
     @just --list --unsorted
 
 # All that CI does, after it has installed what that wants (`.ci/run`).
-ci: check test demo-test
+ci: check test demo-test bench-instructions
 
 # Formatting, lints, documentation, licences: all that needs no test to run.
 check: fmt lint doc deny
