@@ -15,10 +15,12 @@ check: fmt lint doc deny
 # Fails where the code is not formatted.
 fmt:
     cargo fmt --check
+    cargo fmt --check --manifest-path fuzz/Cargo.toml
 
-# Clippy on everything; a warning is an error.
+# Clippy on everything, the fuzz targets too; a warning is an error.
 lint:
     cargo clippy --locked --all-targets -- -D warnings
+    RUSTFLAGS="--cfg fuzzing" cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/fuzz" -- -D warnings
 
 # Builds the documentation; a broken link is an error.
 doc:
