@@ -43,12 +43,16 @@ demo-test:
     conformance/demo.sh
 
 # What must stay fast: times and allocations (`just bench --bench lookup` for one of them).
-bench *args:
+bench *args="--bench lookup --bench pipeline":
     cargo bench --locked {{ args }}
 
 # Counts the instructions of a change among 10,000 Ingresses; fails if they are more than its share (wants valgrind).
 bench-instructions:
     cargo bench --locked --bench instructions
+
+# The CPU time and instructions of a proxied request, beside nginx's; fails if they are more than its share (wants nginx and wrk).
+bench-proxy: dist
+    cargo bench --locked --bench proxy
 
 # Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
 fuzz target seconds="60":

@@ -25,7 +25,7 @@ pub trait Connect: 'static {
 }
 
 /// Plain TCP, straight on tokio's sockets: a boxed stream with buffers of its own would cost a request one part in ten
-/// more (see `bench/proxy.md`).
+/// more (measured with `bench/proxy.rs`).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
