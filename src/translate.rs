@@ -44,7 +44,7 @@ mod settings;
 mod uses;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     backend::{default_backend, default_backend_problem, default_route},

@@ -1,5 +1,6 @@
 //! Tests of translation as a whole.
 
+pub(crate) mod cases;
 mod golden;
 mod properties;
 
