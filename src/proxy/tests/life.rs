@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -58,18 +58,47 @@ fn before_it_closes_the_gateway_serves_as_ever() {
     assert_eq!(gateway.get("/").status(), 200, "new connections come in");
 }
 
+/// Holds up its worker, with all that it does, until nobody has the other end any more.
+#[derive(Clone)]
+struct HoldsUp {
+    held: mpsc::Sender<()>,
+    until: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Connect for HoldsUp {
+    type Stream = Stream;
+
+    async fn connect(&self, endpoint: &upstream::Endpoint) -> io::Result<Stream> {
+        let _ = self.held.send(());
+        let _ = self.until.lock().unwrap().recv();
+        Tcp.connect(endpoint).await
+    }
+
+    fn is_open(stream: &Stream) -> bool {
+        Tcp::is_open(stream)
+    }
+}
+
 #[test]
 fn who_is_in_the_queue_is_served() {
-    let (endpoint, tell) = held();
-    let mut gateway = Gateway::to(&[&endpoint]);
-    let mut lines: Vec<_> = (0..50).map(|_| gateway.connect()).collect();
-    for line in &mut lines {
+    let endpoint = Endpoint::ok();
+    let (held, is_held) = mpsc::channel();
+    let (hold, until) = mpsc::channel();
+    let connect = HoldsUp { held, until: Arc::new(Mutex::new(until)) };
+    let mut gateway = Gateway::start(Setup::default(), &[endpoint.address], &connect);
+    let mut lines = vec![gateway.connect()];
+    lines[0].send(GET);
+    is_held.recv().unwrap();
+
+    // The only worker accepts nobody now: these wait in the kernel's queue.
+    for _ in 0..50 {
+        lines.push(gateway.connect());
+    }
+    for line in &mut lines[1..] {
         line.send(GET);
     }
     gateway.drainer.advance(Phase::Closing);
-    for _ in &lines {
-        tell.send(()).unwrap();
-    }
+    drop(hold);
     for line in &mut lines {
         assert_eq!(line.answer(true).status(), 200);
     }
@@ -115,7 +144,7 @@ fn a_worker_without_requests_lets_go_of_a_replaced_table() {
     let gateway = Gateway::to(&[&endpoint]);
     assert_eq!(gateway.get("/").status(), 200);
     let former = gateway.table.replace(crate::proxy::RoutingTable::new());
-    wait_until("nobody else holds it", || std::sync::Arc::strong_count(&former) == 1);
+    wait_until("nobody else holds it", || Arc::strong_count(&former) == 1);
 }
 
 /// Panics instead of connecting to endpoints whose port is odd.
@@ -159,7 +188,7 @@ fn a_panic_ends_its_connection_and_nothing_else() {
 
 /// Connects with Pingora's connector, as upstream TLS will.
 #[derive(Clone)]
-struct Pingora(std::sync::Arc<pingora_core::connectors::TransportConnector>);
+struct Pingora(Arc<pingora_core::connectors::TransportConnector>);
 
 impl Connect for Pingora {
     type Stream = pingora_core::protocols::Stream;
@@ -178,7 +207,7 @@ impl Connect for Pingora {
 #[test]
 fn streams_of_pingora_fit_the_seam() {
     let endpoint = Endpoint::ok();
-    let connector = Pingora(std::sync::Arc::new(pingora_core::connectors::TransportConnector::new(None)));
+    let connector = Pingora(Arc::new(pingora_core::connectors::TransportConnector::new(None)));
     let gateway = Gateway::start(Setup::default(), &[endpoint.address], &connector);
     let mut line = gateway.connect();
     for _ in 0..3 {
