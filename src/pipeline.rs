@@ -24,7 +24,7 @@ use crate::{
     live::Live,
     metrics::{Metrics, RouteState},
     problem::{Problem, Reason},
-    route::Table,
+    route::{Pattern, Table},
     source::Batch,
     store::{Change, Store},
     tls::{Certificates, CredentialsMap},
@@ -92,6 +92,8 @@ impl Pipeline {
     /// A pipeline that has published nothing but what is wrong with the options. Without a resolver, names have no endpoints.
     #[must_use]
     pub fn new(options: Options, published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+        // Patterns are matched where no metrics are known; who brings them in shows what they count.
+        metrics.meters().regex_exhausted.read_from(Pattern::exhausted);
         let publisher = Publisher::new(published, metrics, resolver);
         let mut book = ProblemBook::default();
         // The options do not change, and neither does what is wrong with them.

@@ -51,7 +51,7 @@ mod trust;
 mod uses;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     backend::{default_backend, default_backend_problem, default_route},

@@ -7,7 +7,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 use super::{
     chain::Chain,
     histogram::Tally,
-    meters::{counter, counter_vec, gauge_vec},
+    meters::{counter, counter_vec, gauge_vec, show},
 };
 
 /// A worker's right to count: only the thread that holds it writes its cells.
@@ -240,10 +240,4 @@ impl Totals {
             }
         }
     }
-}
-
-/// Makes a counter show `value`.
-fn show(counter: &IntCounter, value: u64) {
-    counter.reset();
-    counter.inc_by(value);
 }

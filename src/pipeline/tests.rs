@@ -9,11 +9,12 @@ use crate::{
     key::{Hostname, ObjectKey, SecretKey},
     lifecycle::Readiness,
     metrics::Settings,
-    route::{Host, HostTable},
+    route::{Host, HostTable, PatternFlags},
     source::files,
-    store::Age,
     tls::Credentials,
 };
+
+mod walk;
 
 const SHOP: &str = "
 apiVersion: networking.k8s.io/v1
@@ -349,62 +350,19 @@ async fn what_a_secret_held_last_that_could_be_used_stays_as_long_as_it_is_named
     assert!(pipeline.credentials().is_some());
 }
 
-/// Whatever the order and grouping of changes, what is kept up to date equals a translation from scratch.
 #[test]
-fn incremental_equals_from_scratch() {
-    let objects = batch(&[SHOP, WEB, &slice("10.0.0.1")]).applied;
-    let variants: Vec<_> = [
-        SHOP.to_owned(),
-        SHOP.replace("path: /,", "path: /cart,"),
-        SHOP.replace("name: shop,", "name: canary, annotations: {nginx.ingress.kubernetes.io/canary: 'true', nginx.ingress.kubernetes.io/canary-weight: '10'},"),
-        SHOP.replace("name: shop,", "name: alias, annotations: {nginx.ingress.kubernetes.io/server-alias: store.example},"),
-        SHOP.replace("name: shop,", "name: www, annotations: {nginx.ingress.kubernetes.io/from-to-www-redirect: 'true'},"),
-        SHOP.replace("name: shop,", "name: store,").replace("shop.example", "store.example"),
-        WEB.to_owned(),
-        WEB.replace("port: 80", "port: 81"),
-        slice("10.0.0.1"),
-        slice(""),
-        slice("10.0.0.2, 10.0.0.3"),
-        verified(),
-        verified().replace("shop.example", "store.example"),
-        authority(),
-        secret("garbage"),
-    ]
-    .iter()
-    .flat_map(|manifest| batch(&[manifest]).applied)
-    .chain(objects)
-    .collect();
-
-    let options = Options::default();
-    let mut draw = fastrand::Rng::with_seed(7);
-    for round in 0..200 {
-        let mut store = Store::new(translate::index(&options));
-        let mut translated = Translated::default();
-        let mut book = ProblemBook::default();
-        for _ in 0..draw.usize(1..12) {
-            let changes: Vec<_> = (0..draw.usize(1..4))
-                .map(|_| {
-                    let (object, age): &(_, Age) = &variants[draw.usize(..variants.len())];
-                    if draw.bool() { store.delete(&object.key()) } else { store.apply(object.clone(), age.clone()) }
-                })
-                .collect();
-            translated.update(&store.snapshot(), &options, &changes, &mut book);
-        }
-
-        let whole = translate::translate(&store.snapshot(), &options);
-        let tables = |output: &translate::HostOutput| output.table.is_some();
-        for (host, output) in whole.hosts.iter().filter(|(_, output)| tables(output)) {
-            assert_eq!(translated.host(host), Some(&**output), "round {round}, {host}");
-        }
-        let kept = translated.hosts().filter(|(_, output)| tables(output)).count();
-        assert_eq!(kept, whole.hosts.values().filter(|output| tables(output)).count(), "round {round}");
-        for (secret, output) in &whole.credentials {
-            assert_eq!(translated.credentials(secret), output.credentials.as_ref(), "round {round}, {secret}");
-        }
-        assert_eq!(
-            book.sorted().into_iter().collect::<BTreeSet<_>>(),
-            whole.problems.iter().collect::<BTreeSet<_>>(),
-            "round {round}"
-        );
-    }
+fn searches_that_regexes_give_up_are_shown() {
+    let (metrics, _) = Metrics::new(&Settings::default());
+    let _pipeline = Pipeline::new(Options::default(), Arc::default(), metrics.clone(), None);
+    let shown = || {
+        let mut text = Vec::new();
+        metrics.write_to(&mut text).expect("a vector takes it");
+        let text = String::from_utf8(text).expect("metrics are text");
+        let line = text.lines().find(|line| line.starts_with("serin_regex_exhausted_total"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).expect("it is among the metrics")
+    };
+    let before = shown();
+    let slow = Pattern::new(r"^(a|aa)+(?!x)b$", PatternFlags::VALUE).expect("it compiles");
+    assert!(!slow.is_match(&[&[b'a'; 64][..], b"bc"].concat()));
+    assert!(shown() > before);
 }

@@ -113,12 +113,6 @@ impl Snapshot {
         self.secrets.get(namespace, name)
     }
 
-    /// A ConfigMap by its name.
-    #[must_use]
-    pub fn config_map(&self, namespace: &str, name: &str) -> Option<&Arc<Observed<ConfigMap>>> {
-        self.config_maps.get(namespace, name)
-    }
-
     /// An IngressClass by its name.
     #[must_use]
     pub fn ingress_class(&self, name: &str) -> Option<&Arc<Observed<IngressClass>>> {
@@ -128,12 +122,6 @@ impl Snapshot {
     /// All IngressClasses, by name.
     pub fn ingress_classes(&self) -> impl Iterator<Item = &Arc<Observed<IngressClass>>> {
         self.classes.values()
-    }
-
-    /// A Namespace by its name.
-    #[must_use]
-    pub fn namespace(&self, name: &str) -> Option<&Arc<Observed<Namespace>>> {
-        self.namespaces.get("", name)
     }
 
     /// An object of any kind.

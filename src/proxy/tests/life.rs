@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -60,24 +60,6 @@ fn before_it_closes_the_gateway_serves_as_ever() {
 }
 
 #[test]
-fn who_is_in_the_queue_is_served() {
-    let (endpoint, tell) = held();
-    let mut gateway = Gateway::to(&[&endpoint]);
-    let mut lines: Vec<_> = (0..50).map(|_| gateway.connect()).collect();
-    for line in &mut lines {
-        line.send(GET);
-    }
-    gateway.drainer.advance(Phase::Closing);
-    for _ in &lines {
-        tell.send(()).unwrap();
-    }
-    for line in &mut lines {
-        assert_eq!(line.answer(true).status(), 200);
-    }
-    gateway.join();
-}
-
-#[test]
 fn who_never_asks_does_not_hold_up_the_end() {
     let mut gateway = Gateway::to(&[]);
     let mut line = gateway.connect();
@@ -116,7 +98,7 @@ fn a_worker_without_requests_lets_go_of_a_replaced_table() {
     let gateway = Gateway::to(&[&endpoint]);
     assert_eq!(gateway.get("/").status(), 200);
     let former = gateway.table.replace(crate::proxy::RoutingTable::new());
-    wait_until("nobody else holds it", || std::sync::Arc::strong_count(&former) == 1);
+    wait_until("nobody else holds it", || Arc::strong_count(&former) == 1);
 }
 
 /// Panics instead of connecting to endpoints whose port is odd.
@@ -160,7 +142,7 @@ fn a_panic_ends_its_connection_and_nothing_else() {
 
 /// Connects with Pingora's connector, as upstream TLS will.
 #[derive(Clone)]
-struct Pingora(std::sync::Arc<pingora_core::connectors::TransportConnector>);
+struct Pingora(Arc<pingora_core::connectors::TransportConnector>);
 
 impl Connect for Pingora {
     type Stream = pingora_core::protocols::Stream;
@@ -179,7 +161,7 @@ impl Connect for Pingora {
 #[test]
 fn streams_of_pingora_fit_the_seam() {
     let endpoint = Endpoint::ok();
-    let connector = Pingora(std::sync::Arc::new(pingora_core::connectors::TransportConnector::new(None)));
+    let connector = Pingora(Arc::new(pingora_core::connectors::TransportConnector::new(None)));
     let gateway = Gateway::start(Setup::default(), &[endpoint.address], &connector);
     let mut line = gateway.connect();
     for _ in 0..3 {

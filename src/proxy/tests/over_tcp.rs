@@ -10,3 +10,5 @@ suite!(
 mod forwarded;
 #[path = "introductions.rs"]
 mod introductions;
+#[path = "queue.rs"]
+mod queue;
