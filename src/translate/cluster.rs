@@ -89,11 +89,15 @@ fn endpoints(
 
 /// The port of a Service that a cluster is for.
 fn port_of<'s>(service: &'s Service, port: &PortRef) -> Option<&'s ServicePort> {
-    let tcp = |other: &&ServicePort| other.protocol.as_deref().unwrap_or("TCP") == "TCP";
-    ports(service).iter().filter(tcp).find(|other| match port {
+    tcp_ports(service).find(|other| match port {
         PortRef::Number(port) => number(other) == Some(*port),
         PortRef::Name(name) => other.name.as_deref() == Some(&**name),
     })
+}
+
+/// The ports that a request can come by.
+fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    ports(service).iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
 }
 
 /// The timeout of `sessionAffinity: ClientIP`.
@@ -327,7 +331,7 @@ fn slice_for(key: &ObjectKey, service: &Service) -> String {
         namespace = key.namespace,
         name = key.name,
     );
-    for port in ports(service) {
+    for port in tcp_ports(service) {
         let number = target_number(port).or_else(|| number(port)).unwrap_or(80);
         let name: Arc<str> = name_of(port).into();
         slice += &if name.is_empty() {
