@@ -145,19 +145,16 @@ impl Cluster {
         }
     }
 
-    /// Takes what DNS said of `name`, unless the cluster stands for something else by now. Without addresses, those
-    /// that there are stay.
-    pub(super) fn resolved(&self, name: &ExternalName, addresses: Option<&[IpAddr]>, outcome: &Outcome) {
+    /// Takes the addresses of `name` and what DNS said of it, unless the cluster stands for something else by now.
+    pub(super) fn resolved(&self, name: &ExternalName, addresses: &[IpAddr], outcome: &Outcome) {
         let mut described = self.described();
         if !matches!(described.endpoints.origin(), Origin::Name(current) if current == name) {
             return;
         }
         described.resolution = Some(outcome.clone());
-        if let Some(addresses) = addresses {
-            let specs = addresses.iter().map(|&address| SocketAddr::new(address, name.port).into());
-            let affinity = described.endpoints.client_ip_affinity();
-            self.set_addresses(Endpoints::of(specs).addresses(), affinity);
-        }
+        let specs = addresses.iter().map(|&address| SocketAddr::new(address, name.port).into());
+        let affinity = described.endpoints.client_ip_affinity();
+        self.set_addresses(Endpoints::of(specs).addresses(), affinity);
     }
 
     #[cfg(test)]
