@@ -96,7 +96,7 @@ impl Pipeline {
     }
 
     /// Publishes what the batches say, until there are no more. The first is taken for all that there is; once it is
-    /// published, `synced` is dropped.
+    /// published, `synced` is dropped. Where none comes, `synced` blocks for good: nothing is known of what to serve.
     pub async fn run(mut self, mut batches: Receiver<Batch>, hold_off: HoldOff, synced: Guard) {
         let mut synced = Some(synced);
         let mut last = None::<Instant>;
@@ -112,6 +112,9 @@ impl Pipeline {
             drop(synced.take());
         }
         debug!("no more batches");
+        if let Some(synced) = synced {
+            synced.keep();
+        }
     }
 
     /// Takes batches in, the oldest first, and publishes at once what they change all together.

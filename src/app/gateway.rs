@@ -21,7 +21,7 @@ use super::{cpus, logging, signals::Signals, views};
 use crate::{
     admin::{self, Admin},
     config::RunFlags,
-    lifecycle::{self, Drainer, Outcome, Readiness},
+    lifecycle::{self, Drain, Drainer, Outcome, Readiness},
     metrics::Metrics,
     pipeline::{HoldOff, Pipeline, Published},
     proxy::{self, Proxy, log},
@@ -61,6 +61,7 @@ pub struct Gateway {
 struct Watch {
     readiness: Readiness,
     metrics: Metrics,
+    drain: Drain,
 }
 
 /// How many requests each side of a route has served.
@@ -104,7 +105,7 @@ impl Gateway {
             clusters: views::clusters(published.clone(), epoch),
             log_level: logging::level(),
         };
-        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone() };
+        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone(), drain: drain.clone() };
         let mut control = vec![watch.spawn("admin server", admin::serve(admin_listener, view, drain.clone()))];
 
         let (batches, received) = mpsc::channel(BATCHES);
@@ -203,22 +204,23 @@ impl Gateway {
 // === impl Watch ===
 
 impl Watch {
-    /// Starts a task of the control side. If it panics, the workers go on with the last table, and the process is
-    /// unready from then on: somebody has to look.
+    /// Starts a task of the control side. If it ends before the process does, by a panic or otherwise, the workers go on
+    /// with the last table, and the process is unready from then on: somebody has to look.
     fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        let Self { readiness, metrics } = self.clone();
+        let Self { readiness, metrics, drain } = self.clone();
         tokio::spawn(async move {
             // In a set, so that the work ends when this task is aborted.
             let mut working = JoinSet::new();
             working.spawn(work);
-            if let Some(Err(ended)) = working.join_next().await
-                && ended.is_panic()
-            {
-                error!(task = name, %ended, "a task of the control side ended in a panic");
-                metrics.meters().control_panics.inc();
-                let _unready = readiness.block(format!("{name} (it ended in a panic)"));
-                std::future::pending::<()>().await;
-            }
+            let how = match working.join_next().await {
+                Some(Err(ended)) if ended.is_panic() => format!("it ended in a panic: {ended}"),
+                Some(Ok(())) if !drain.is_draining() => "it ended".to_owned(),
+                _ => return,
+            };
+            error!(task = name, how, "a task of the control side ended before the process");
+            metrics.meters().control_ended.inc();
+            let _unready = readiness.block(format!("{name} (it has ended)"));
+            std::future::pending::<()>().await;
         })
     }
 }
@@ -266,19 +268,29 @@ mod tests {
     use crate::metrics::Settings;
 
     #[tokio::test]
-    async fn a_panic_of_the_control_side_makes_the_process_unready() {
+    async fn a_task_of_the_control_side_that_ends_makes_the_process_unready() {
+        for (work, how) in [("panics", "a panic"), ("returns", "no panic")] {
+            let (metrics, _) = Metrics::new(&Settings::default());
+            let (readiness, (_drainer, drain)) = (Readiness::new(), lifecycle::drain());
+            let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone(), drain };
+            let ended = watch.spawn(work, async move { assert!(work != "panics", "of the test") });
+            while readiness.is_ready() {
+                assert!(!ended.is_finished(), "{how} goes unseen");
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(readiness.blocked_by(), [format!("{work} (it has ended)")]);
+            assert_eq!(metrics.meters().control_ended.value(), 1);
+            ended.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_may_end_with_the_process() {
         let (metrics, _) = Metrics::new(&Settings::default());
-        let readiness = Readiness::new();
-        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone() };
+        let (readiness, (drainer, drain)) = (Readiness::new(), lifecycle::drain());
+        let watch = Watch { readiness: readiness.clone(), metrics, drain };
+        drainer.end_now();
         watch.spawn("good", async {}).await.expect("it ends well");
         assert!(readiness.is_ready());
-
-        let bad = watch.spawn("bad", async { panic!("of the test") });
-        while readiness.is_ready() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(readiness.blocked_by(), ["bad (it ended in a panic)"]);
-        assert_eq!(metrics.meters().control_panics.value(), 1);
-        bad.abort();
     }
 }

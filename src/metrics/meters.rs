@@ -26,7 +26,7 @@ pub struct Meters {
     /// Names that could not be resolved.
     pub dns_failures: Counter,
     /// Panics outside of workers.
-    pub control_panics: Counter,
+    pub control_ended: Counter,
     publishes: Counter,
     table: Gauge,
     reloads: Counter,
@@ -88,7 +88,10 @@ impl Meters {
             )),
             ejections: counter("serin_ejections_total", "Endpoints passed over for a while because they failed"),
             dns_failures: counter("serin_dns_failures_total", "Names that could not be resolved"),
-            control_panics: counter("serin_control_panics_total", "Tasks other than workers' that ended in a panic"),
+            control_ended: counter(
+                "serin_control_tasks_ended_total",
+                "Tasks other than workers' that ended before the process, by a panic or otherwise",
+            ),
             publishes: counter("serin_publishes_total", "Tables that were published"),
             table: gauge("serin_table_number", "The number of the table that serves"),
             reloads: counter("nginx_ingress_controller_success", "Tables that were published"),

@@ -143,6 +143,15 @@ async fn an_empty_first_batch_is_a_table_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_first_batch_nothing_is_ready() {
+    let Harness { batches, published, readiness } = Harness::start();
+    drop(batches);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!readiness.is_ready(), "an empty table must not serve");
+    assert_eq!(published.table.load().number, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_equals_the_last_is_not_published() {
     let pipeline = Harness::start();
     pipeline.apply(&[SHOP, WEB, &slice("10.0.0.1")]).await;
