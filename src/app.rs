@@ -15,6 +15,7 @@ use crate::config::RunFlags;
 
 mod cpus;
 mod gateway;
+mod listen;
 mod logging;
 mod signals;
 mod views;

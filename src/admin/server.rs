@@ -7,6 +7,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -29,17 +30,22 @@ const HEAD_LIMIT: usize = 16 << 10;
 /// How long to wait where the system has no more descriptors.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Serves on `listener` until the drain has ended: who asks how the end goes on gets an answer.
-pub async fn serve(listener: TcpListener, admin: Admin, drain: Drain) {
+/// Serves on `listeners` until the drain has ended: who asks how the end goes on gets an answer.
+pub async fn serve(listeners: Vec<TcpListener>, admin: Admin, drain: Drain) {
     let admin = Arc::new(admin);
     let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, admin.clone(), free.clone()));
+    }
     tokio::select! {
-        () = accept(&listener, &admin, &free) => {}
+        // Only a panic ends it before.
+        _ = accepting.join_next() => {}
         () = drain.ended() => {}
     }
 }
 
-async fn accept(listener: &TcpListener, admin: &Arc<Admin>, free: &Arc<Semaphore>) {
+async fn accept(listener: TcpListener, admin: Arc<Admin>, free: Arc<Semaphore>) {
     // The semaphore is never closed.
     while let Ok(permit) = free.clone().acquire_owned().await {
         match listener.accept().await {

@@ -50,7 +50,7 @@ impl Port {
         let (drainer, drain) = drain();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(serve(listener, admin.clone(), drain));
+        let server = tokio::spawn(serve(vec![listener], admin.clone(), drain));
         Self { address, admin, drainer, server, _log: Box::new(log) }
     }
 

@@ -2,14 +2,13 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use tokio::{
-    net::TcpListener,
     runtime::Handle,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
@@ -17,7 +16,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{cpus, logging, signals::Signals, views};
+use super::{cpus, listen, logging, signals::Signals, views};
 use crate::{
     admin::{self, Admin},
     config::RunFlags,
@@ -95,8 +94,8 @@ impl Gateway {
         let (drainer, drain) = lifecycle::drain();
         let published = Arc::new(Published::default());
 
-        let admin_listener = listen_admin(&server.addresses(server.healthz_port)).await?;
-        let admin = admin_listener.local_addr().context("the admin port has no address")?;
+        let admin_listeners = listen::bind(&server.addresses(server.healthz_port))?;
+        let admin = admin_listeners.first().context("no address for the admin port")?.local_addr()?;
         let view = Admin {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
@@ -106,7 +105,7 @@ impl Gateway {
             log_level: logging::level(),
         };
         let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone(), drain: drain.clone() };
-        let mut control = vec![watch.spawn("admin server", admin::serve(admin_listener, view, drain.clone()))];
+        let mut control = vec![watch.spawn("admin server", admin::serve(admin_listeners, view, drain.clone()))];
 
         let (batches, received) = mpsc::channel(BATCHES);
         let config = files::Config { path: manifests.clone(), endpoints: flags.objects.endpoint.clone() };
@@ -188,7 +187,7 @@ impl Gateway {
         &self.http
     }
 
-    /// The address of the admin port.
+    /// The first address of the admin port.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
@@ -238,21 +237,6 @@ fn resolver(flags: &RunFlags, metrics: &Metrics) -> Option<Resolver> {
             None
         }
     }
-}
-
-/// Listens on the first of the addresses that can be had. Where the machine has no IPv6, its wildcard is IPv4's.
-async fn listen_admin(addresses: &[SocketAddr]) -> Result<TcpListener> {
-    let mut failed = None;
-    let wildcards = addresses.iter().filter(|address| address.ip().is_unspecified());
-    let of_v4 = wildcards.map(|address| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())));
-    for address in addresses.iter().copied().chain(of_v4) {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = failed.or(Some((address, error))),
-        }
-    }
-    let (address, error) = failed.context("no address for the admin port")?;
-    Err(error).with_context(|| format!("cannot listen on {address} for health and metrics"))
 }
 
 /// Waits for the first table, and says now and then that it does.
