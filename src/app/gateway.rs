@@ -140,12 +140,7 @@ impl Gateway {
     }
 
     /// Serves until a signal asks for the end, then ends without losing a request. A second signal ends it at once.
-    ///
-    /// # Errors
-    ///
-    /// Where signals cannot be caught.
-    pub async fn run(self) -> Result<()> {
-        let mut signals = Signals::catch()?;
+    pub async fn run(self, mut signals: Signals) {
         let signal = signals.next().await;
         info!(signal, "leaving");
         let drainer = self.drainer.clone();
@@ -155,7 +150,6 @@ impl Gateway {
             drainer.end_now();
         });
         self.shutdown().await;
-        Ok(())
     }
 
     /// Ends: unready at once, closing after the delay, cut off at the deadline, and returns as soon as nothing is left.
