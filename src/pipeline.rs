@@ -8,7 +8,7 @@
 //! A change of endpoints goes to its cluster and never touches the table. A table that equals the last one is not
 //! published. Each that is has a number, which logs, metrics and `/debug` show.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rpds::RedBlackTreeMapSync;
 use tokio::{
@@ -22,7 +22,7 @@ use crate::{
     lifecycle::Guard,
     live::Live,
     metrics::{Metrics, RouteState},
-    problem::{Problem, Reason},
+    problem::Problem,
     route::Table,
     source::Batch,
     store::{Change, Store},
@@ -74,7 +74,9 @@ pub struct Pipeline {
     options: Options,
     translated: Translated,
     /// Problems that the source found.
-    unreadable: Vec<Problem>,
+    problems: Vec<Problem>,
+    /// The files that it cannot read.
+    unreadable: BTreeSet<Arc<str>>,
     book: ProblemBook,
     publisher: Publisher,
 }
@@ -89,7 +91,8 @@ impl Pipeline {
             store: Store::new(translate::index(&options)),
             options,
             translated: Translated::default(),
-            unreadable: Vec::new(),
+            problems: Vec::new(),
+            unreadable: BTreeSet::new(),
             book: ProblemBook::default(),
             publisher: Publisher::new(published, metrics, resolver),
         }
@@ -156,12 +159,10 @@ impl Pipeline {
         let deleted = batch.deleted.iter().map(|key| self.store.delete(key));
         changes.extend(deleted.filter(|change| !change.is_none()));
         self.publisher.count_ignored(&batch.ignored);
-        let is_new = |problem: &&Problem| {
-            problem.reason == Reason::Unreadable && self.unreadable.binary_search(problem).is_err()
-        };
-        self.publisher.count_unreadable(batch.problems.iter().filter(is_new).count());
-        let changed = self.book.replace(&self.unreadable, &batch.problems);
-        self.unreadable = batch.problems;
+        self.publisher.count_unreadable(batch.unreadable.difference(&self.unreadable).count());
+        self.unreadable = batch.unreadable;
+        let changed = self.book.replace(&self.problems, &batch.problems);
+        self.problems = batch.problems;
         changed
     }
 }

@@ -79,7 +79,10 @@ impl Meters {
             )),
             objects: GaugeVec(gauge_vec(registry, "serin_objects", "Objects as last observed", &["kind"])),
             objects_ignored: gauge("serin_objects_ignored", "Objects of kinds that are not used"),
-            file_errors: counter("serin_file_errors_total", "Files of manifests that could not be read or parsed"),
+            file_errors: counter(
+                "serin_file_errors_total",
+                "Files and directories of manifests that could not be read or parsed",
+            ),
             log_lines_dropped: CounterVec(counter_vec(
                 registry,
                 "serin_access_log_lines_dropped_total",

@@ -71,7 +71,7 @@ impl Publisher {
         self.published.problems.replace(problems.clone());
     }
 
-    /// Counts manifests that could not be read, each once.
+    /// Counts files that cannot be read, and could be before.
     pub(super) fn count_unreadable(&self, new: usize) {
         self.metrics.meters().file_errors.add(new as u64);
     }

@@ -1,7 +1,5 @@
 //! Features of the pipeline, told as a user sees them: apply, look, change, look, delete, look.
 
-use std::collections::BTreeSet;
-
 use tokio::sync::mpsc::{self, Sender};
 
 use super::*;
@@ -37,6 +35,7 @@ struct Harness {
     batches: Sender<Batch>,
     published: Arc<Published>,
     readiness: Readiness,
+    metrics: Metrics,
 }
 
 impl Harness {
@@ -47,11 +46,11 @@ impl Harness {
     fn start_with(options: Options) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
-        let pipeline = Pipeline::new(options, published.clone(), metrics, None);
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), None);
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
         tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
-        Self { batches, published, readiness }
+        Self { batches, published, readiness, metrics }
     }
 
     async fn apply(&self, manifests: &[&str]) {
@@ -144,7 +143,7 @@ async fn an_empty_first_batch_is_a_table_too() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_first_batch_nothing_is_ready() {
-    let Harness { batches, published, readiness } = Harness::start();
+    let Harness { batches, published, readiness, .. } = Harness::start();
     drop(batches);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!readiness.is_ready(), "an empty table must not serve");
@@ -256,6 +255,28 @@ async fn what_cannot_be_read_is_a_problem_until_it_can() {
     assert_eq!(pipeline.published.problems.load().len(), loaded.problems.len());
     pipeline.send(Batch::default()).await;
     assert!(pipeline.published.problems.load().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_cannot_be_read_are_counted_once_each_however_much_is_wrong_with_them() {
+    let pipeline = Harness::start();
+    let unreadable = |name: &str, text: &str| {
+        let loaded = files::parse(name, text.as_bytes(), &[]);
+        Batch { problems: loaded.problems, unreadable: loaded.unreadable, ..Batch::default() }
+    };
+    let misfit = "apiVersion: v1\nkind: Service\nmetadata: {name: x, labels: {a: 1}}\n";
+    let twice = unreadable("a.yaml", &format!("{misfit}---\n{misfit}"));
+    assert_eq!(twice.problems.len(), 2);
+    // What can be used counts as read, whatever is odd about it.
+    let odd = unreadable("b.yaml", "replicas: 3\n");
+    assert_eq!(odd.problems.len(), 1);
+    let errors = || pipeline.metrics.meters().file_errors.value();
+    for (batch, expected) in
+        [(twice, 1), (unreadable("a.yaml", "a: ["), 1), (odd, 1), (unreadable("a.yaml", "a: ["), 2)]
+    {
+        pipeline.send(batch).await;
+        assert_eq!(errors(), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
