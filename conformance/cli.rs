@@ -98,8 +98,13 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_command_line_that_cannot_be_understood_is_64() {
-    for arguments in [&["serve"][..], &["run", "--http-port", "none"], &["run", "--manifests", ".", "--endpoint", "x"]]
-    {
+    for arguments in [
+        &["serve"][..],
+        &["run", "--http-port", "none"],
+        &["run", "--manifests", ".", "--endpoint", "x"],
+        &["run", "--manifests", ".", "--log-level", "in fo=!"],
+        &["demo", "--log-level", ""],
+    ] {
         let output = serin(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(!output.stderr.is_empty());
@@ -153,6 +158,16 @@ fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("not in these files"), "{said}");
     assert_eq!(serin(&["check", path, "--strict"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_switch_may_be_set_by_the_environment() {
+    let manifests = directory(&[("shop.yaml", SHOP)]);
+    for (strict, code) in [("1", 1), ("true", 1), ("yes", 1), ("0", 0), ("", 0), ("treu", 64)] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_serin"));
+        let output = check.arg("check").arg(manifests.path()).env("SERIN_STRICT", strict).output();
+        assert_eq!(output.expect("the program runs").status.code(), Some(code), "{strict:?}");
+    }
 }
 
 #[test]

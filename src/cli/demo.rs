@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::{
     app::{self, Gateway, Signals},
-    config::RunFlags,
+    config::{RunFlags, log_filter, switch},
 };
 
 mod manifests;
@@ -37,11 +37,11 @@ pub(super) struct DemoFlags {
     http_port: u16,
 
     /// Prints the lines to try, and no live split.
-    #[arg(long, short)]
+    #[arg(long, short, env = "SERIN_QUIET", value_parser = switch)]
     quiet: bool,
 
     /// What the process logs, on standard error.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER", value_parser = log_filter)]
     log_level: String,
 }
 

@@ -31,7 +31,7 @@ use self::report::Report;
 #[derive(Args, Debug)]
 pub(super) struct ExplainFlags {
     /// A directory of manifests, or one file; `-` for standard input.
-    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    #[arg(short = 'f', long = "filename", env = "SERIN_FILENAME", value_name = "PATH")]
     path: PathBuf,
 
     /// The method of the request.
@@ -42,23 +42,23 @@ pub(super) struct ExplainFlags {
     #[arg(value_name = "URL")]
     url: String,
 
-    /// A header of the request. May be repeated.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    /// A header of the request. May be repeated; in the environment, one a line.
+    #[arg(short = 'H', long = "header", env = "SERIN_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n')]
     headers: Vec<String>,
 
     /// A cookie of the request. May be repeated.
-    #[arg(short = 'b', long = "cookie", value_name = "NAME=VALUE")]
+    #[arg(short = 'b', long = "cookie", env = "SERIN_COOKIE", value_name = "NAME=VALUE")]
     cookies: Vec<String>,
 
     /// The client's address.
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    #[arg(long, env = "SERIN_CLIENT", default_value = "127.0.0.1", value_name = "ADDRESS")]
     client: IpAddr,
 
     #[command(flatten)]
     objects: ObjectFlags,
 
     /// How to print the explanation.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, env = "SERIN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
