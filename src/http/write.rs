@@ -76,6 +76,16 @@ pub struct Delivery {
     pub keep_alive: bool,
 }
 
+// === impl Forwarded ===
+
+impl<'a> Forwarded<'a> {
+    /// What is said of a client that came by itself.
+    #[must_use]
+    pub const fn direct(client: &'a [u8], proto: &'a [u8], port: &'a [u8]) -> Self {
+        Self { client, chain: client, proto, port, host: b"" }
+    }
+}
+
 /// Appends the request head for the endpoint, in HTTP/1.1.
 pub fn write_request(view: RequestView<'_>, edits: &RequestEdits<'_>, out: &mut Vec<u8>) {
     out.reserve(view.bytes.len().min(8 << 10) + 512);

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::outbox::Outbox;
 use crate::{
-    http::{Asked, Forwarded, Framing, Refusal, RequestEdits, RequestView, write_request},
+    http::{Asked, Forwarded, Framing, Refusal, RequestView, write_request},
     metrics::Method,
     proxy::{
         RoutingTable,
@@ -109,21 +109,12 @@ pub(crate) fn begin<'t, C: Connect>(
                 Then::Refuse(Refusal::BodyTooLarge)
             } else {
                 let mut outbox = Outbox::default();
-                let edits = RequestEdits {
-                    target: plan.target.as_deref(),
-                    host: plan.host.as_deref(),
-                    forwarded: Forwarded {
-                        client: caller.address_text.as_bytes(),
-                        chain: caller.address_text.as_bytes(),
-                        proto: caller.scheme.as_str().as_bytes(),
-                        port: caller.door.port_text.as_bytes(),
-                        host: b"",
-                    },
-                    request_id: &request_id,
-                    traceparent,
-                    ..RequestEdits::default()
-                };
-                write_request(view, &edits, outbox.head());
+                let forwarded = Forwarded::direct(
+                    caller.address_text.as_bytes(),
+                    caller.scheme.as_str().as_bytes(),
+                    caller.door.port_text.as_bytes(),
+                );
+                write_request(view, &plan.edits(forwarded, &request_id, traceparent), outbox.head());
                 outbox.keep();
                 let user_agent = plan.affinity.and_then(|_| view.field(b"user-agent"));
                 let job = Job {
