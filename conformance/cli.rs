@@ -232,6 +232,62 @@ fn explain_tells_that_nothing_fits() {
 }
 
 #[test]
+fn explain_tells_what_the_proxy_makes_of_the_headers() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |headers: &[&str]| {
+        let mut arguments = vec!["explain", "-f", path, "GET", "http://shop.example/cart"];
+        arguments.extend(headers.iter().flat_map(|header| ["-H", header]));
+        let output = serin(&arguments);
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output)
+    };
+    let said = explain(&["X-Forwarded-For: 203.0.113.9", "X_Canary: 1", "Connection: X-Canary", "X-Canary: always"]);
+    for expected in [
+        "request    + X-Original-Forwarded-For: 203.0.113.9\n",
+        "           - X-Forwarded-For: 203.0.113.9\n           + X-Forwarded-For: 127.0.0.1\n",
+        "           - X_Canary: 1\n",
+        "           - X-Canary: always\n",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+    // One Host takes the place of the URL's, as with curl; two are what no client may send.
+    assert!(explain(&["Host: other.example"]).contains("answer     404: no route fits"));
+    let said = explain(&["Host: shop.example", "Host: shop.example"]);
+    assert!(said.contains("answer     400: more than one Host"), "{said}");
+}
+
+#[test]
+fn explain_tells_what_it_could_not_read() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES), ("broken.yaml", "a: [")]);
+    let explain = |path: &str, output: &str| {
+        let output = serin(&["explain", "-f", path, "GET", "http://shop.example/", "--output", output]);
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = explain(text(manifests.path()), "text");
+    assert_eq!(code, Some(0));
+    assert!(said.contains("broken.yaml at line 1, column "), "{said}");
+    let (_, said) = explain(text(manifests.path()), "json");
+    let report: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(report["unreadable"].as_array().map(Vec::len), Some(1), "{report:#}");
+
+    for gone in [manifests.path().join("tpyo"), manifests.path().join("broken.yaml")] {
+        let (code, said) = explain(text(&gone), "text");
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("error    Manifest {}", text(&gone))), "{said}");
+    }
+}
+
+#[test]
+fn explain_tells_why_an_ingress_of_the_host_is_not_served() {
+    let shop = SHOP.replace("ingressClassName: nginx", "ingressClassName: ngnix");
+    let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", SERVICES)]);
+    let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://SHOP.example:8080/"]);
+    let said = stdout(&output);
+    assert!(said.contains("404") && said.contains("Ingress shop/shop at spec.ingressClassName"), "{said}");
+}
+
+#[test]
 fn the_reference_of_annotations_is_printed() {
     let reference = stdout(&serin(&["annotations"]));
     assert!(reference.contains("canary-by-header-pattern"));
