@@ -1,4 +1,4 @@
-//! The server: few connections, each for one request and for a limited time.
+//! The server: bounded connections, each for one request and for a limited time.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,8 +15,9 @@ use tracing::{debug, warn};
 use super::Admin;
 use crate::lifecycle::Drain;
 
-/// How many clients are served at once; the others wait.
-const CONNECTIONS: usize = 64;
+/// How many clients are served at once; the others wait. Far more than may be shown something long at once, so that slow
+/// readers of that leave room for probes.
+const CONNECTIONS: usize = 1024;
 
 /// How long a client may take to send the head of its request.
 const HEAD_TIME: Duration = Duration::from_secs(5);

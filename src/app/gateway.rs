@@ -103,6 +103,7 @@ impl Gateway {
             problems: views::problems(published.clone()),
             clusters: views::clusters(published.clone(), epoch),
             log_level: logging::level(),
+            showings: admin::Showings::default(),
         };
         let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone(), drain: drain.clone() };
         let mut control = vec![watch.spawn("admin server", admin::serve(admin_listeners, view, drain.clone()))];
