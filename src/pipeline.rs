@@ -84,9 +84,15 @@ pub struct Pipeline {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// A pipeline that has published nothing. Without a resolver, names have no endpoints.
+    /// A pipeline that has published nothing. Where there is only a reason why there is no resolver, names have no
+    /// endpoints, and their clusters say why.
     #[must_use]
-    pub fn new(options: Options, published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+    pub fn new(
+        options: Options,
+        published: Arc<Published>,
+        metrics: Metrics,
+        resolver: Result<Resolver, Arc<str>>,
+    ) -> Self {
         Self {
             store: Store::new(translate::index(&options)),
             options,

@@ -125,7 +125,7 @@ impl Gateway {
         control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));
 
         first_table(&translated).await;
-        if let Some(resolver) = &resolver
+        if let Ok(resolver) = &resolver
             && timeout(FIRST_NAMES, resolver.answered()).await.is_err()
         {
             warn!("serving without an answer for some names: see the clusters of Services of type ExternalName");
@@ -219,17 +219,17 @@ impl Watch {
     }
 }
 
-/// What resolves the names of Services of type ExternalName. Where the system has no DNS settings, nothing does.
-fn resolver(flags: &RunFlags, metrics: &Metrics) -> Option<Resolver> {
+/// What resolves the names of Services of type ExternalName, or why nothing does: the system has no DNS settings.
+fn resolver(flags: &RunFlags, metrics: &Metrics) -> Result<Resolver, Arc<str>> {
     let settings = resolve::Settings {
         allow_all_addresses: flags.objects.allow_local_external_names,
         ..resolve::Settings::default()
     };
     match Resolver::new(settings, Handle::current(), metrics.meters().dns_failures.clone()) {
-        Ok(resolver) => Some(resolver),
+        Ok(resolver) => Ok(resolver),
         Err(error) => {
             warn!(%error, "no names can be resolved: Services of type ExternalName have no endpoints");
-            None
+            Err(error.to_string().into())
         }
     }
 }

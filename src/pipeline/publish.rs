@@ -21,7 +21,7 @@ use super::{
 pub(super) struct Publisher {
     published: Arc<Published>,
     metrics: Metrics,
-    resolver: Option<Resolver>,
+    resolver: Result<Resolver, Arc<str>>,
     clusters: Clusters,
     table: LiveTable,
     routes: usize,
@@ -30,7 +30,7 @@ pub(super) struct Publisher {
 // === impl Publisher ===
 
 impl Publisher {
-    pub(super) fn new(published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+    pub(super) fn new(published: Arc<Published>, metrics: Metrics, resolver: Result<Resolver, Arc<str>>) -> Self {
         Self { published, metrics, resolver, clusters: Clusters::default(), table: Table::new(), routes: 0 }
     }
 
@@ -58,8 +58,8 @@ impl Publisher {
 
     fn new_cluster(&self, key: &ClusterKey) -> Arc<Cluster> {
         match &self.resolver {
-            Some(resolver) => Cluster::with_resolver(key.clone(), resolver),
-            None => Cluster::new(key.clone()),
+            Ok(resolver) => Cluster::with_resolver(key.clone(), resolver),
+            Err(why) => Cluster::without_resolver(key.clone(), why.clone()),
         }
     }
 

@@ -46,7 +46,7 @@ impl Harness {
     fn start_with(options: Options) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
-        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), None);
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), Err("this is a test".into()));
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
         tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
@@ -277,6 +277,16 @@ async fn files_that_cannot_be_read_are_counted_once_each_however_much_is_wrong_w
         pipeline.send(batch).await;
         assert_eq!(errors(), expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cluster_of_a_name_that_nothing_resolves_says_why() {
+    let pipeline = Harness::start();
+    let name = "spec: {type: ExternalName, externalName: web.example, ports: [{port: 80}]}";
+    let web = WEB.replace("spec: {ports: [{name: http, port: 80}]}", name);
+    pipeline.apply(&[SHOP, &web]).await;
+    let shown = pipeline.stable("shop.example").snapshot(0).name.expect("it stands for a name");
+    assert_eq!(shown.resolution.as_deref(), Some("this is a test"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,7 +32,8 @@ pub struct Cluster {
     set: Live<EndpointSet>,
     /// What the set was made from. Held by those who replace it, never by those who pick.
     described: Mutex<Described>,
-    resolver: Option<Resolver>,
+    /// What resolves names, or why nothing does.
+    resolver: Result<Resolver, Arc<str>>,
     /// Itself, for the task that follows a name.
     this: Weak<Self>,
 }
@@ -88,16 +89,22 @@ impl Cluster {
     /// A cluster without endpoints. It asks no DNS: a name gives it none.
     #[must_use]
     pub fn new(key: ClusterKey) -> Arc<Self> {
-        Self::make(key, None)
+        Self::without_resolver(key, "no names are resolved here".into())
+    }
+
+    /// A cluster without endpoints. It asks no DNS, and this is why: a name gives it none.
+    #[must_use]
+    pub fn without_resolver(key: ClusterKey, why: Arc<str>) -> Arc<Self> {
+        Self::make(key, Err(why))
     }
 
     /// A cluster without endpoints, whose names are resolved by `resolver`.
     #[must_use]
     pub fn with_resolver(key: ClusterKey, resolver: &Resolver) -> Arc<Self> {
-        Self::make(key, Some(resolver.clone()))
+        Self::make(key, Ok(resolver.clone()))
     }
 
-    fn make(key: ClusterKey, resolver: Option<Resolver>) -> Arc<Self> {
+    fn make(key: ClusterKey, resolver: Result<Resolver, Arc<str>>) -> Arc<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Arc::new_cyclic(|this| Self {
             key,
@@ -134,8 +141,11 @@ impl Cluster {
                 described.resolution = None;
                 self.set_addresses(specs, affinity);
             }
-            (Origin::Name(_), None) => self.set_addresses(&[], affinity),
-            (Origin::Name(name), Some(resolver)) => {
+            (Origin::Name(_), Err(why)) => {
+                described.resolution = Some(Outcome::failed(why));
+                self.set_addresses(&[], affinity);
+            }
+            (Origin::Name(name), Ok(resolver)) => {
                 if former.origin() != endpoints.origin() {
                     described.following = Some(resolver.follow(name.clone(), self.this.clone()));
                     described.resolution = None;
