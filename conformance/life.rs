@@ -7,7 +7,9 @@ use crate::{
     manifests::{self, Manifests},
 };
 use std::{
-    fs, net,
+    fs,
+    io::{BufRead as _, BufReader},
+    net,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -100,6 +102,26 @@ async fn a_demo_that_is_ended_while_it_starts_leaves_nothing_behind() {
     process.signal("INT");
     assert_eq!(until(async || { process.exit_code() }).await, Some(0));
     assert_eq!(left(temporary.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_on_any_port_prints_the_one_it_got() {
+    let process = Command::new(env!("CARGO_BIN_EXE_serin"))
+        .args(["demo", "--quiet", "--http-port", "0"])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut process = Process(process.expect("the program can be started"));
+    // Held to the end: it could not print the rest otherwise.
+    let mut lines = BufReader::new(process.0.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    let url = lines.find_map(|line| Some(line.split_once("http://")?.1.split_once(';')?.0.to_owned()));
+    let url = url.expect("it says where it serves");
+    let (host, port) = url.split_once(':').expect("it says at which port");
+    let address = net::SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
+    let mut client = Client::connect(address).await.expect("it serves there");
+    assert_eq!(client.exchange(&Request::get(host, "/")).await.expect("it answers").status, 200);
+    process.signal("INT");
+    assert_eq!(until(async || process.exit_code()).await, Some(0));
+    drop(lines);
 }
 
 /// A process, killed on drop.
