@@ -150,6 +150,23 @@ fn check_names_each_mistake_and_its_mend() {
 }
 
 #[test]
+fn check_tells_what_is_wrong_with_flags() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let check = |flags: &[&str]| {
+        let output = serin(&[&["check", path, "--use-forwarded-headers"], flags].concat());
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("CommandLine serin") && said.contains("at --proxy-real-ip-cidr"), "{said}");
+    let (code, said) = check(&["--proxy-real-ip-cidr", "0.0.0.0/0"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Everybody is believed") && said.contains("1 warnings"), "{said}");
+    assert_eq!(check(&["--proxy-real-ip-cidr", "10.0.0.0/8"]).0, Some(0));
+}
+
+#[test]
 fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     let manifests = directory(&[("shop.yaml", SHOP)]);
     let path = text(manifests.path());
@@ -204,6 +221,73 @@ fn explain_tells_the_route_the_rule_and_the_endpoints() {
     {
         assert!(said.contains(expected), "no {expected:?} in {said}");
     }
+}
+
+#[test]
+fn explain_tells_how_the_chosen_side_is_spoken_to() {
+    let prefix = "nginx.ingress.kubernetes.io";
+    let shop = |annotations: &str| {
+        SHOP.replacen("name: shop\n", &format!("name: shop\n  annotations: {{{annotations}}}\n"), 1)
+    };
+    let says = |protocol: &str| shop(&format!("{prefix}/backend-protocol: {protocol}"));
+    let verified = shop(&format!(
+        "{prefix}/backend-protocol: GRPCS, {prefix}/proxy-ssl-secret: ca, {prefix}/proxy-ssl-verify: 'on'"
+    ));
+    let named = verified.replace(
+        "/proxy-ssl-verify: 'on'",
+        &format!("/proxy-ssl-verify: 'on', {prefix}/proxy-ssl-name: web.shop, {prefix}/proxy-ssl-server-name: 'on'"),
+    );
+    let authority = rcgen::generate_simple_self_signed(["web.shop".to_owned()]).expect("it can be made").cert.pem();
+    let lines: String = authority.lines().map(|line| format!("    {line}\n")).collect();
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: ca, namespace: shop}}\nstringData:\n  ca.crt: |\n{lines}"
+    );
+    // The canary's Service says it, and the stable one says nothing.
+    let services = SERVICES.replacen(
+        "name: next, namespace: shop}\nspec: {ports: [{",
+        "name: next, namespace: shop}\nspec: {ports: [{appProtocol: kubernetes.io/h2c, ",
+        1,
+    );
+    assert_ne!(services, SERVICES);
+    for (side, shop, expected) in [
+        ("never", SHOP.to_owned(), "protocol   HTTP/1.1, since nothing else is said"),
+        ("always", SHOP.to_owned(), "protocol   HTTP/2, as `appProtocol` of the Service says"),
+        ("always", says("HTTP"), "protocol   HTTP/1.1, as `backend-protocol` says"),
+        ("never", says("AUTO_HTTP"), "protocol   HTTP/1.1, as `backend-protocol` says"),
+        ("never", says("HTTPS"), "protocol   HTTP/1.1 over TLS, as `backend-protocol` says"),
+        ("never", says("HTTPS"), "tls        the certificate is not verified; TLSv1.2 TLSv1.3"),
+        ("always", verified, "tls        none: the Secret shop/ca cannot be used, so no connection is made"),
+        (
+            "always",
+            format!("{named}---\n{secret}"),
+            "tls        the certificate must be for web.shop, from an authority in the Secret shop/ca; web.shop is asked \
+             for (SNI); TLSv1.2 TLSv1.3",
+        ),
+    ] {
+        let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", &services)]);
+        let header = format!("X-Canary: {side}");
+        let path = text(manifests.path());
+        let said = stdout(&serin(&["explain", "-f", path, "GET", "http://shop.example/cart", "-H", &header]));
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+}
+
+#[test]
+fn explain_believes_the_proxies_that_the_gateway_would_believe() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |proxies: &str| {
+        let mut arguments = vec!["explain", "-f", path, "GET", "http://shop.example/", "--client", "10.0.0.1"];
+        arguments.extend(["--use-forwarded-headers", "--proxy-real-ip-cidr", proxies]);
+        arguments.extend(["-H", "X-Forwarded-For: 192.0.2.1", "-H", "X-Forwarded-Proto: https"]);
+        stdout(&serin(&arguments))
+    };
+    let believed = explain("10.0.0.0/8");
+    for expected in ["the proxy 10.0.0.1 is believed", "X-Real-IP: 192.0.2.1", "X-Forwarded-Proto: https"] {
+        assert!(believed.contains(expected), "no {expected:?} in {believed}");
+    }
+    let stranger = explain("172.16.0.0/12");
+    assert!(stranger.contains("X-Real-IP: 10.0.0.1") && stranger.contains("X-Forwarded-Proto: http\n"), "{stranger}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! ```text
 //! client bytes ─> Request::read ─> RequestView ─> (decision) ─> write_request ─> endpoint bytes
 //! endpoint bytes ─> Response::read ─> ResponseView ───────────> write_response ─> client bytes
+//! frames of HTTP/2 <─> relay: the HTTP/1 head that says the same
 //!                        bodies, either way: Body::feed
 //! ```
 //!
@@ -24,10 +25,12 @@
 
 pub mod body;
 pub mod cookie;
+pub mod forwarded;
 pub mod host;
 pub mod path;
 pub mod proxy_protocol;
 pub mod query;
+pub mod relay;
 pub mod request;
 pub mod response;
 
@@ -37,6 +40,7 @@ mod field;
 pub mod fuzzing;
 mod refusal;
 mod token;
+mod transport;
 mod write;
 
 pub use self::{
@@ -47,5 +51,6 @@ pub use self::{
     request::{Asked, Request, RequestView, Version},
     response::{Response, ResponseView},
     token::{is_field_name, is_field_value},
-    write::{Delivery, Forwarded, RequestEdits, ResponseEdits, write_request, write_response},
+    transport::Transport,
+    write::{Delivery, Forwarded, RequestEdits, ResponseEdits, response_fields, write_request, write_response},
 };

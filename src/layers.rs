@@ -23,7 +23,7 @@ const MODULES: &str = "
     lifecycle:
     metrics:
     route:      draw http key
-    upstream:   draw key live metrics
+    upstream:   draw http key live metrics
     tls:        key live problem
     api:        key
     store:      api key

@@ -29,6 +29,7 @@ pub mod proxy;
 pub mod route;
 pub mod source;
 pub mod store;
+pub mod tls;
 pub mod translate;
 pub mod upstream;
 

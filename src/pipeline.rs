@@ -2,11 +2,12 @@
 //!
 //! Whatever changes what the proxy does comes this way, whether from files, a cluster, a rollout or a test. The pipeline
 //! keeps the [`Store`], has the hosts that a batch can reach translated again, and publishes what is different: clusters
-//! first, then the table, then it drops what nothing names any more. A request therefore never meets a route whose
-//! cluster is not there.
+//! and credentials first, then the table, then it drops what nothing names any more. A request therefore never meets a
+//! route whose cluster is not there.
 //!
-//! A change of endpoints goes to its cluster and never touches the table. A table that equals the last one is not
-//! published. Each that is has a number, which logs, metrics and `/debug` show.
+//! A change of endpoints goes to its cluster, one of a Secret to its credentials, and neither touches the table. What a
+//! Secret held last that could be used stays for as long as a host names it, whatever becomes of the Secret. A table that
+//! equals the last one is not published. Each that is has a number, which logs, metrics and `/debug` show.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -26,10 +27,12 @@ use crate::{
     route::Table,
     source::Batch,
     store::{Change, Store},
+    tls::{Certificates, CredentialsMap},
     translate::{self, Options},
     upstream::{Cluster, Resolver},
 };
 
+mod credentials;
 mod problems;
 mod publish;
 mod translated;
@@ -62,7 +65,11 @@ pub struct HoldOff {
 pub struct Published {
     /// What the proxy serves by.
     pub table: Arc<Live<LiveTable>>,
+    /// What it serves TLS with.
+    pub certificates: Arc<Live<Certificates>>,
     pub clusters: Live<Clusters>,
+    /// What is known of the Secrets that the table names for TLS to endpoints.
+    pub credentials: Arc<Live<CredentialsMap>>,
     /// What is wrong with the objects.
     pub problems: Live<ProblemBook>,
 }
@@ -84,8 +91,8 @@ pub struct Pipeline {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// A pipeline that has published nothing. Where there is only a reason why there is no resolver, names have no
-    /// endpoints, and their clusters say why.
+    /// A pipeline that has published nothing but what is wrong with the options. Where there is only a reason why there is
+    /// no resolver, names have no endpoints, and their clusters say why.
     #[must_use]
     pub fn new(
         options: Options,
@@ -93,14 +100,20 @@ impl Pipeline {
         metrics: Metrics,
         resolver: Result<Resolver, Arc<str>>,
     ) -> Self {
+        let publisher = Publisher::new(published, metrics, resolver);
+        let mut book = ProblemBook::default();
+        // The options do not change, and neither does what is wrong with them.
+        if book.replace(&[], &translate::trust_problems(&options.trust)) {
+            publisher.show_problems(&book);
+        }
         Self {
             store: Store::new(translate::index(&options)),
             options,
             translated: Translated::default(),
             problems: Vec::new(),
             unreadable: BTreeSet::new(),
-            book: ProblemBook::default(),
-            publisher: Publisher::new(published, metrics, resolver),
+            book,
+            publisher,
         }
     }
 
@@ -155,6 +168,9 @@ impl Pipeline {
             );
         } else if !update.clusters.is_empty() {
             debug!(changes = changes.len(), clusters = update.clusters.len(), "endpoints published");
+        }
+        if !update.credentials.is_empty() {
+            debug!(changes = changes.len(), secrets = update.credentials.len(), "credentials published");
         }
     }
 

@@ -6,6 +6,7 @@
 //!              └──────────── answer, access log, metrics ─────────────────────────┘
 //! ```
 //!
+//! * [`introduction`] reads who is behind a load balancer; [`origin`] is where a request comes from, as far as it is known.
 //! * [`worker`] is a thread and what it owns; [`accept`] lets connections in; [`timer`] and [`buffer`] are what makes a
 //!   connection cheap.
 //! * [`seam`] is what an exchange asks of the protocols on its two sides; [`h1`] is HTTP/1 for both.
@@ -22,20 +23,26 @@ mod connect;
 mod exchange;
 mod forward;
 mod h1;
+mod h2;
+mod handshake;
+mod introduction;
 mod linger;
 mod listen;
 pub mod log;
+mod origin;
 mod pool;
 mod pump;
 mod record;
 mod replay;
 mod reply;
+mod request;
 mod retry;
 mod seam;
 mod session;
 mod stream;
 mod timer;
 mod tunnel;
+mod turns;
 mod worker;
 
 use std::{
@@ -62,6 +69,7 @@ use crate::{
     live::Live,
     metrics::{self, Metrics, RouteState},
     route::Table,
+    tls::{self, Certificates, CredentialsMap, Protocols},
     upstream::Cluster,
 };
 
@@ -75,6 +83,9 @@ pub type RoutingTable = Table<Arc<Cluster>, Arc<RouteState>>;
 #[derive(Clone, Debug)]
 pub struct Shared {
     pub table: Arc<Live<RoutingTable>>,
+    pub certificates: Arc<Live<Certificates>>,
+    /// What is known of the Secrets that the table names for TLS to endpoints.
+    pub credentials: Arc<Live<CredentialsMap>>,
     pub drain: Drain,
     pub metrics: Metrics,
     /// From where the milliseconds are counted that clusters are told.
@@ -85,19 +96,20 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Proxy {
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
 }
 
 // === impl Proxy ===
 
 impl Proxy {
-    /// Starts to serve over plain TCP. There must be a metrics worker and a log for each worker.
+    /// Starts to serve, with endpoints connected to over plain TCP. There must be a metrics worker and a log for each worker.
     ///
     /// It ends when `shared.drain` ends, or is closing and no connection is left.
     ///
     /// # Errors
     ///
-    /// An address cannot be bound, or a thread cannot be started.
+    /// An address cannot be bound, a thread cannot be started, or there is no randomness for TLS.
     pub fn start(config: Config, shared: &Shared, meters: Vec<metrics::Worker>, logs: Vec<Log>) -> io::Result<Self> {
         Self::start_with(config, shared, &Tcp, meters, logs)
     }
@@ -118,16 +130,11 @@ impl Proxy {
         if meters.len() != count || logs.len() != count {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "each worker needs its meters and its log"));
         }
-        let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-        for address in &config.listen {
-            let bound = listen::bind(*address, count)
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-            addresses.push(bound[0].local_addr()?);
-            for (of_worker, listener) in listeners.iter_mut().zip(bound) {
-                of_worker.push(listener);
-            }
-        }
+        let addresses = listen(&config.listen, None, &mut listeners)?;
+        let protocols = Protocols { http2: config.http2 };
+        let with_tls = tls::server_config(shared.certificates.clone(), protocols).map_err(io::Error::other)?;
+        let tls_addresses = listen(&config.listen_tls, Some(&with_tls), &mut listeners)?;
 
         let config = Arc::new(config);
         let mut threads = Vec::new();
@@ -153,13 +160,19 @@ impl Proxy {
         }
         drop(ready);
         started.into_iter().take(count).collect::<io::Result<()>>()?;
-        Ok(Self { addresses, threads })
+        Ok(Self { addresses, tls_addresses, threads })
     }
 
     /// The addresses that are listened on, in the order of [`Config::listen`].
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The addresses that are listened on for TLS, in the order of [`Config::listen_tls`].
+    #[must_use]
+    pub fn local_tls_addrs(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// Waits until all workers have ended.
@@ -171,15 +184,42 @@ impl Proxy {
     }
 }
 
+/// A worker's listener, and what connections through it begin with: TLS, or nothing.
+type Listener = (std::net::TcpListener, Option<Arc<tls::ServerConfig>>);
+
+/// Binds addresses for all workers, and tells what was bound.
+fn listen(
+    addresses: &[SocketAddr],
+    with_tls: Option<&Arc<tls::ServerConfig>>,
+    listeners: &mut [Vec<Listener>],
+) -> io::Result<Vec<SocketAddr>> {
+    let mut local = Vec::new();
+    for address in addresses {
+        let bound = listen::bind(*address, listeners.len())
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+        local.push(bound[0].local_addr()?);
+        for (of_worker, listener) in listeners.iter_mut().zip(bound) {
+            of_worker.push((listener, with_tls.cloned()));
+        }
+    }
+    Ok(local)
+}
+
 /// Runs a worker until it is drained.
-async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<std::net::TcpListener>) {
+async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<Listener>) {
     let sweeper = Rc::clone(&worker);
     tokio::task::spawn_local(async move { sweeper.clock.run(|| sweeper.every_second()).await });
 
+    let passing = Rc::clone(&worker);
+    tokio::task::spawn_local(async move { passing.turns.pass_on().await });
+
     let mut accepting = Vec::new();
-    for listener in listeners {
+    for (listener, with_tls) in listeners {
         match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => accepting.push(tokio::task::spawn_local(accept::accept(Rc::clone(&worker), listener))),
+            Ok(listener) => {
+                let accept = accept::accept(Rc::clone(&worker), listener, with_tls);
+                accepting.push(tokio::task::spawn_local(accept));
+            }
             Err(error) => tracing::error!(%error, "a listener cannot be used"),
         }
     }
@@ -188,6 +228,7 @@ async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<std::net::TcpList
         let _ = accept.await;
     }
     worker.pool.clear();
+    worker.sessions.clear();
     // Idle connections end now; new ones a little later, since their first request may be on the way. Requests in flight
     // finish, and tunnels go on until the drain ends.
     worker.clock.fire_all(Idleness::Idle);

@@ -8,6 +8,7 @@
 //! and the health of backends are arguments.
 
 pub mod affinity;
+mod backend;
 mod canary;
 mod choose;
 mod decide;
@@ -24,6 +25,7 @@ mod variables;
 
 pub use self::{
     affinity::{Affinity, AffinityMode, AffinityPlan, CanaryBehavior, SameSite},
+    backend::{BackendProtocol, BackendTls, TlsVersions},
     canary::{Canary, CookieRule, FieldRule, Rule, Share, Sticky, ValueMatch},
     decide::{Answer, Forward, NoTrace, Plan, Request, Scheme, Step, Trace, Why, decide},
     host::{HostBuilder, HostTable, Route, RouteMatch, Side, Split},

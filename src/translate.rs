@@ -12,6 +12,7 @@
 //!                                                 ├─> host: claims ──> routes <── canary
 //! Service ── backend ──> cluster key ─────────────┘
 //! Service, EndpointSlices ── cluster ──> endpoints
+//! Secret ── credentials ──> authorities, client certificate
 //! ```
 //!
 //! A problem of an Ingress that has nothing to do with one of its hosts is found with its first host; so the same
@@ -23,24 +24,30 @@ use std::{
 };
 
 use crate::{
-    key::{ClusterKey, Hostname, ObjectKey, RouteId},
+    key::{ClusterKey, Hostname, ObjectKey, RouteId, SecretKey},
     problem::Problem,
     route::{Host, Table},
     store::{HostsOf, Snapshot},
+    tls::Credentials,
     upstream::Endpoints,
 };
 
 pub mod annotations;
+mod app_protocol;
 mod backend;
 mod canary;
 mod claim;
 mod class;
 mod cluster;
+mod credentials;
 mod host;
 mod hosts;
 mod options;
 mod place;
 mod settings;
+mod sides;
+mod spoken;
+mod trust;
 mod uses;
 
 #[cfg(test)]
@@ -49,9 +56,11 @@ mod tests;
 pub use self::{
     backend::{default_backend, default_backend_problem, default_route},
     cluster::translate_cluster,
+    credentials::translate_credentials,
     host::translate_host,
     hosts::hosts_of,
     options::Options,
+    trust::trust_problems,
     uses::{Role, Use, endpoint_problems},
 };
 
@@ -63,6 +72,8 @@ pub struct HostOutput {
     pub table: Option<Host<ClusterKey, RouteId>>,
     /// The clusters that its routes name.
     pub clusters: BTreeSet<ClusterKey>,
+    /// The Secrets that its routes name for TLS to endpoints.
+    pub credentials: BTreeSet<SecretKey>,
     /// Sorted, each once.
     pub problems: Vec<Problem>,
     /// What a change of could change this output, besides the Ingresses of the host itself.
@@ -82,6 +93,16 @@ pub struct ClusterOutput {
     pub reads: BTreeSet<Read>,
 }
 
+/// What a Secret holds for TLS to endpoints. It depends on that Secret alone.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CredentialsOutput {
+    pub key: SecretKey,
+    /// None where the Secret is not there, or cannot be used.
+    pub credentials: Option<Arc<Credentials>>,
+    /// What is wrong with the Secret.
+    pub problems: Vec<Problem>,
+}
+
 /// What an output depends on.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Read {
@@ -98,9 +119,10 @@ pub enum Read {
 pub struct Translation {
     pub hosts: BTreeMap<Hostname, Arc<HostOutput>>,
     pub clusters: BTreeMap<ClusterKey, ClusterOutput>,
+    pub credentials: BTreeMap<SecretKey, CredentialsOutput>,
     /// The cluster of the controller's own default backend.
     pub default_backend: Option<ClusterKey>,
-    /// Those of all hosts and clusters, and those that depend on endpoints: sorted, each once.
+    /// Those of all hosts and clusters, those that depend on endpoints, and those of the options: sorted, each once.
     pub problems: Vec<Problem>,
 }
 
@@ -114,6 +136,10 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let clusters: BTreeMap<_, _> =
         keys.into_iter().map(|key| (key.clone(), translate_cluster(snapshot, options, key))).collect();
 
+    let keys: BTreeSet<_> = hosts.values().flat_map(|host| &host.credentials).collect();
+    let credentials: BTreeMap<_, _> =
+        keys.into_iter().map(|key| (key.clone(), translate_credentials(snapshot, key))).collect();
+
     let empty = |key: &ClusterKey| clusters.get(key).is_none_or(|cluster| cluster.endpoints.is_empty());
     let mut problems = BTreeSet::new();
     for host in hosts.values() {
@@ -121,8 +147,10 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
         problems.extend(endpoint_problems(&host.uses, empty));
     }
     problems.extend(clusters.values().flat_map(|cluster| cluster.problems.iter().cloned()));
+    problems.extend(credentials.values().flat_map(|output| output.problems.iter().cloned()));
     problems.extend(default_backend_problem(snapshot, options));
-    Translation { hosts, clusters, default_backend, problems: problems.into_iter().collect() }
+    problems.extend(trust_problems(&options.trust));
+    Translation { hosts, clusters, credentials, default_backend, problems: problems.into_iter().collect() }
 }
 
 /// What the store finds Ingresses by: [`hosts_of`] under these options.

@@ -25,6 +25,7 @@ use crate::{
     pipeline::{HoldOff, Pipeline, Published},
     proxy::{self, Proxy, log},
     source::files,
+    translate,
     upstream::{Resolver, resolve},
 };
 
@@ -119,7 +120,11 @@ impl Gateway {
             }
         }));
         let resolver = resolver(flags, &metrics);
-        let pipeline = Pipeline::new(flags.objects.options(), published.clone(), metrics.clone(), resolver.clone());
+        let options = flags.objects.options(&flags.clients);
+        for problem in translate::trust_problems(&options.trust) {
+            warn!("{problem}");
+        }
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver.clone());
         let translated = Readiness::new();
         let synced = translated.block("first table");
         control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));
@@ -132,8 +137,16 @@ impl Gateway {
         }
         let (log, logs) = log::start(server.access_log.into(), Box::new(io::stdout()), workers.get(), metrics.meters())
             .context("cannot start the access log")?;
-        let shared = proxy::Shared { table: published.table.clone(), drain, metrics: metrics.clone(), epoch };
-        let proxy = Proxy::start(server.proxy(workers), &shared, metric_workers, logs).context("cannot serve")?;
+        let shared = proxy::Shared {
+            credentials: published.credentials.clone(),
+            table: published.table.clone(),
+            certificates: published.certificates.clone(),
+            drain,
+            metrics: metrics.clone(),
+            epoch,
+        };
+        let config = flags.clients.proxy(server.proxy(workers));
+        let proxy = Proxy::start(config, &shared, metric_workers, logs).context("cannot serve")?;
         let http = proxy.local_addrs().to_vec();
         drop(starting);
         info!(http = %http[0], %admin, workers, "serving");

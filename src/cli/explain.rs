@@ -17,18 +17,21 @@ use clap::Args;
 
 use super::{check::Output, manifests};
 use crate::{
-    config::{ObjectFlags, switch},
+    config::{ClientFlags, ObjectFlags, switch},
     draw::Random,
-    http::{self, Forwarded, Limits, RequestView},
+    http::{self, Limits, RequestView},
     key::{ClusterKey, RouteId},
     route::{self, Plan, Scheme, Step, Table},
     translate,
 };
 
+mod asking;
 mod changes;
 mod report;
+mod spoken;
 
 use self::{
+    asking::Asking,
     changes::{Change, changes},
     report::{Beside, Report},
 };
@@ -56,12 +59,15 @@ pub(super) struct ExplainFlags {
     #[arg(short = 'b', long = "cookie", env = "SERIN_COOKIE", value_name = "NAME=VALUE")]
     cookies: Vec<String>,
 
-    /// The client's address.
+    /// The address that the request comes from: the client's, or that of a proxy.
     #[arg(long, env = "SERIN_CLIENT", default_value = "127.0.0.1", value_name = "ADDRESS")]
     client: IpAddr,
 
     #[command(flatten)]
     objects: ObjectFlags,
+
+    #[command(flatten)]
+    clients: ClientFlags,
 
     /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
     #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS", value_parser = switch)]
@@ -81,14 +87,8 @@ struct Imagined {
     target: String,
     /// As they are sent, `Host` first.
     fields: Vec<(String, String)>,
+    /// Who the connection is with.
     client: IpAddr,
-}
-
-/// A request that is thought of, as the proxy reads it.
-#[derive(Clone, Copy)]
-struct Asking<'a> {
-    view: RequestView<'a>,
-    imagined: &'a Imagined,
 }
 
 /// Keeps the steps of a decision.
@@ -98,7 +98,7 @@ struct Steps(Vec<Step>);
 /// Explains a request. The code is a failure where there is nothing to explain it by.
 pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     let request = Imagined::parse(flags)?;
-    let manifests = manifests::load(&flags.path, &flags.objects)?;
+    let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
     let translation = translate::translate(&manifests.snapshot, &manifests.options);
     let beside = Beside { translation: &translation, manifests: &manifests };
 
@@ -128,22 +128,19 @@ fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> R
     let up = |cluster: &ClusterKey| {
         beside.translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty())
     };
-    let mut steps = Steps::default();
+    let asking = Asking::new(view, imagined, &beside.manifests.options.trust);
+    let mut steps = Steps(asking.note().into_iter().collect());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let asking = Asking { view, imagined };
     let plan = decide(&table, &asking, now, up, &mut steps);
     let changes = match &plan {
         Plan::Forward(forward) => {
-            let (client, port) = (imagined.client.to_string(), imagined.port.to_string());
-            let scheme = imagined.scheme.as_str();
-            let forwarded = Forwarded::direct(client.as_bytes(), scheme.as_bytes(), port.as_bytes());
             let request_id = view.request_id().unwrap_or(b"(a new one)");
             let traceparent = view.traceparent().is_none().then_some(&b"(a new one)"[..]);
-            changes(imagined, view, &forward.edits(forwarded, request_id, traceparent))
+            changes(imagined, view, &forward.edits(asking.forwarded(), request_id, traceparent))
         }
         Plan::Answer(_) => Vec::new(),
     };
-    Report::new(asking, &plan, steps.0, changes, beside)
+    Report::new(&asking, &plan, steps.0, changes, beside)
 }
 
 fn decide<'t>(
@@ -197,7 +194,9 @@ impl Imagined {
             Scheme::Http => 80,
             Scheme::Https => 443,
         });
-        Ok(Self { method: flags.method.clone(), scheme, port, target, fields, client: flags.client })
+        // As the proxy has it: an address of IPv4 that came by IPv6 is one of IPv4.
+        let client = flags.client.to_canonical();
+        Ok(Self { method: flags.method.clone(), scheme, port, target, fields, client })
     }
 
     /// The head as a client sends it.
@@ -215,42 +214,6 @@ impl fmt::Display for Imagined {
         let Self { method, scheme, target, fields, client, .. } = self;
         let authority = fields.first().map_or("", |(_, host)| host);
         write!(f, "{method} {}://{authority}{target} from {client}", scheme.as_str())
-    }
-}
-
-// === impl Asking ===
-
-impl route::Request for Asking<'_> {
-    fn method(&self) -> &[u8] {
-        self.view.method()
-    }
-
-    fn authority(&self) -> &[u8] {
-        self.view.authority()
-    }
-
-    fn target(&self) -> &[u8] {
-        self.view.target()
-    }
-
-    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.view.fields()
-    }
-
-    fn client(&self) -> IpAddr {
-        self.imagined.client
-    }
-
-    fn scheme(&self) -> Scheme {
-        self.imagined.scheme
-    }
-
-    fn port(&self) -> u16 {
-        self.imagined.port
-    }
-
-    fn request_id(&self) -> &[u8] {
-        self.view.request_id().unwrap_or(b"00000000000000000000000000000000")
     }
 }
 

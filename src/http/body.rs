@@ -33,9 +33,9 @@ pub enum Coding {
     /// Nothing: bytes pass as they came.
     #[default]
     Pass,
-    /// Chunks are taken apart: what passes is the payload alone, and trailers are dropped.
+    /// Chunks are taken apart: what passes is the payload alone. Trailers are kept aside.
     Decode,
-    /// What passes has to be made into chunks: the writer's part, by [`write_chunk_size`].
+    /// As `Decode`, and what passes has to be made into chunks: the writer's part, by [`write_chunk_size`].
     Chunk,
 }
 
@@ -45,6 +45,8 @@ pub struct Body {
     state: State,
     payload: u64,
     decode: bool,
+    /// The lines of the trailers, where chunks are taken apart.
+    trailers: Vec<u8>,
 }
 
 /// What to do with the front of what was fed.
@@ -129,7 +131,7 @@ impl Body {
             Framing::UntilClose => State::UntilClose,
             Framing::Chunked => State::Chunked(Chunked::new()),
         };
-        Self { state, payload: 0, decode: coding == Coding::Decode }
+        Self { state, payload: 0, decode: coding != Coding::Pass, trailers: Vec::new() }
     }
 
     /// No body, or the end of one.
@@ -148,6 +150,12 @@ impl Body {
     #[must_use]
     pub fn is_until_close(&self) -> bool {
         matches!(self.state, State::UntilClose)
+    }
+
+    /// The trailers of a body whose chunks were taken apart, when it is done: lines, each with its end.
+    #[must_use]
+    pub fn trailers(&self) -> &[u8] {
+        &self.trailers
     }
 
     /// How many bytes of payload there were so far: framing does not count.
@@ -181,7 +189,7 @@ impl Body {
                 Ok(Step { skip: 0, pass })
             }
             State::Chunked(chunked) => {
-                let (taken, data, done) = chunked.feed(bytes, self.decode)?;
+                let (taken, data, done) = chunked.feed(bytes, self.decode.then_some(&mut self.trailers))?;
                 if done {
                     self.state = State::Done;
                 }
@@ -244,8 +252,8 @@ impl Chunked {
 
     /// Takes bytes, and returns how many were taken, how many of them are payload, and whether the body is done.
     ///
-    /// Where `pause` is set, stops after the first run of payload.
-    fn feed(&mut self, bytes: &[u8], pause: bool) -> Result<(usize, usize, bool), BadBody> {
+    /// Where there is a place for trailers, they go there, and it stops after the first run of payload.
+    fn feed(&mut self, bytes: &[u8], mut trailers: Option<&mut Vec<u8>>) -> Result<(usize, usize, bool), BadBody> {
         let mut at = 0;
         let mut data = 0;
         while at < bytes.len() {
@@ -257,7 +265,7 @@ impl Chunked {
                 if self.left == 0 {
                     self.at = At::DataCr;
                 }
-                if pause {
+                if trailers.is_some() {
                     break;
                 }
                 continue;
@@ -267,7 +275,13 @@ impl Chunked {
             if self.at == At::EndLf && byte == b'\n' {
                 return Ok((at, data, true));
             }
+            let before = self.at;
             self.at = self.next(byte)?;
+            if let Some(trailers) = &mut trailers
+                && (matches!(self.at, At::TrailerName | At::TrailerValue | At::TrailerLf) || before == At::TrailerLf)
+            {
+                trailers.push(byte);
+            }
         }
         Ok((at, data, false))
     }
@@ -370,8 +384,32 @@ pub(super) fn may_trail(name: &[u8]) -> bool {
     Class::of_folded(name) == Class::Plain && !NOT.iter().any(|not| token::is_word(name, not))
 }
 
-/// What follows the last chunk where there are no trailers: its size and the end of the body.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// Appends the last chunk, the trailers and the end of a body. `trailers` are lines, each with its end.
+pub fn write_last_chunk(trailers: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(trailers);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the line of a trailer, unless it may not be one or could not be read back. Returns whether it did.
+pub fn write_trailer(name: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
+    let good = token::is_field_name(name) && token::is_field_value(value) && may_trail(name);
+    if good {
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    }
+    good
+}
+
+/// Names and values of trailers that were kept as lines.
+pub fn trailer_fields(lines: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    lines.split(|byte| *byte == b'\n').filter_map(|line| {
+        let colon = memchr::memchr(b':', line)?;
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+    })
+}
 
 /// Appends the line that starts a chunk of `size` bytes, which must not be 0. CRLF must follow the bytes.
 pub fn write_chunk_size(size: usize, out: &mut Vec<u8>) {
@@ -412,6 +450,42 @@ mod tests {
             let (out, rest) = pass(input, Coding::Decode, piece).expect("the body is good");
             assert_eq!((&out[..], &rest[..]), (&b"hello world"[..], &b"GET"[..]));
         }
+    }
+
+    #[test]
+    fn trailers_are_kept_aside_where_chunks_are_taken_apart() {
+        let input = b"1\r\nx\r\n0\r\nX-Sum: 1\r\ngrpc-status:  0 \r\n\r\n";
+        for piece in 1..input.len() {
+            let mut body = Body::new(Framing::Chunked, Coding::Decode);
+            for mut bytes in input.chunks(piece) {
+                while !bytes.is_empty() {
+                    let Step { skip, pass } = body.feed(bytes).expect("the body is good");
+                    bytes = &bytes[skip + pass..];
+                }
+            }
+            assert!(body.is_done());
+            assert_eq!(body.trailers(), b"X-Sum: 1\r\ngrpc-status:  0 \r\n");
+            let fields: Vec<_> = trailer_fields(body.trailers()).collect();
+            assert_eq!(fields, [(&b"X-Sum"[..], &b"1"[..]), (b"grpc-status", b"0")]);
+        }
+    }
+
+    #[test]
+    fn what_is_written_as_a_trailer_can_be_read_as_one() {
+        let mut out = Vec::new();
+        assert!(write_trailer(b"grpc-status", b"0", &mut out));
+        for (name, value) in
+            [(&b"content-length"[..], &b"5"[..]), (b"a b", b"c"), (b"a", b"b\r\nc: d"), (b"host", b"h")]
+        {
+            assert!(!write_trailer(name, value, &mut out));
+        }
+        let mut body = b"0\r\n".to_vec();
+        body.extend_from_slice(&out);
+        body.extend_from_slice(b"\r\n");
+        assert!(pass(&body, Coding::Pass, 1).is_ok());
+        let mut last = Vec::new();
+        write_last_chunk(&out, &mut last);
+        assert_eq!(last, body);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use super::{
     BadBody, Body, Coding, Forwarded, Framing, Limits, Request, RequestEdits, RequestView, Response, ResponseEdits,
     ResponseView, Step, Version,
-    body::{LAST_CHUNK, write_chunk_size},
+    body::{write_chunk_size, write_last_chunk},
     cookie, host, is_field_name, is_field_value, path,
     proxy_protocol::ProxyHeader,
     query,
@@ -124,7 +124,7 @@ pub fn chunks(bytes: &[u8]) {
                 encoded.extend_from_slice(chunk);
                 encoded.extend_from_slice(b"\r\n");
             }
-            encoded.extend_from_slice(LAST_CHUNK);
+            write_last_chunk(b"", &mut encoded);
             let (again, ..) = pass(&encoded, Coding::Decode, piece).expect("our own chunks are good");
             assert_eq!(again, data);
         }

@@ -63,6 +63,8 @@ pub enum Version {
     Http10,
     #[default]
     Http11,
+    /// In frames: see [`super::relay`].
+    Http2,
 }
 
 /// A request head and the buffer that it was read from.
@@ -120,25 +122,31 @@ impl Request {
         RequestView { head: self, bytes }
     }
 
+    /// Notes that the head that was read last stands for one in frames.
+    pub(super) fn came_in_frames(&mut self) {
+        self.asked.version = Version::Http2;
+    }
+
     fn read_head(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Fault> {
         self.fields.clear();
         self.asked = Asked::default();
         let (named, mut at) = self.read_request_line(bytes, limits)?;
         let mut seen = Seen::default();
+        let mut dropped = 0;
         loop {
             let (line, next) = field::read_line(bytes, at, limits)?;
             at = next;
             match line {
+                Line::Field(_) | Line::Dropped if self.fields.len() + dropped == limits.fields => {
+                    return Err(Stop::TooLarge.into());
+                }
                 Line::Field(field) => {
-                    if self.fields.len() == limits.fields {
-                        return Err(Stop::TooLarge.into());
-                    }
                     if field.class != Class::Plain {
                         self.see(&mut seen, bytes, field)?;
                     }
                     self.fields.push(field);
                 }
-                Line::Dropped => {}
+                Line::Dropped => dropped += 1,
                 Line::End => break,
             }
         }
@@ -296,7 +304,7 @@ impl Request {
         self.authority = authority.unwrap_or_default();
         self.asked.keep_alive = match self.asked.version {
             Version::Http10 => seen.keep_alive && !seen.close,
-            Version::Http11 => !seen.close,
+            Version::Http11 | Version::Http2 => !seen.close,
         };
         // A body before a switch of protocols has no use and would have to be told from what follows it.
         let may_upgrade = seen.wants_upgrade && seen.upgrades == 1 && self.framing == Framing::None;
@@ -307,7 +315,7 @@ impl Request {
         self.asked.upgrade = self.upgrade.is_some();
         self.expects_continue = seen.expects && self.framing != Framing::None;
         if seen.nominates {
-            field::nominate(bytes, &mut self.fields)?;
+            field::nominate(bytes, &mut self.fields, Class::ends_in_request)?;
         }
         Ok(())
     }
@@ -331,6 +339,12 @@ impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Self {
         Self::Stop(malformed.into())
     }
+}
+
+/// Whether the first line of what should be a request names HTTP, or may still come to it.
+#[must_use]
+pub fn names_http(bytes: &[u8]) -> bool {
+    memchr::memchr(b'\n', bytes).is_none_or(|end| memchr::memmem::find(&bytes[..end], b" HTTP/").is_some())
 }
 
 /// Reads `HTTP/1.0` or `HTTP/1.1` at `at`, and returns it with the place after it.

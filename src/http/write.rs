@@ -11,6 +11,7 @@ use super::{
     body::{Coding, Framing},
     field::{Class, Field, Span},
     host::is_authority,
+    relay::has_place_in_frames,
     request::{Asked, RequestView, Version},
     response::ResponseView,
     token::{self, TARGET},
@@ -55,8 +56,9 @@ pub struct Forwarded<'a> {
 pub struct ResponseEdits<'a> {
     /// Whether the gateway would keep the client's connection.
     pub keep_alive: bool,
-    /// Whether the body is changed on the way, so that it has to be framed anew: with chunks, or for HTTP/1.0 by the end
-    /// of the connection. Also gives chunks to a body that has no length, which saves the connection.
+    /// Whether the body has to be framed anew: with chunks, or for HTTP/1.0 by the end of the connection. It has where it
+    /// is changed on the way, and where it came in frames. Also gives chunks to a body that has no length, which saves the
+    /// connection.
     pub reframe: bool,
     /// `Date` where the endpoint sent none.
     pub date: Option<&'a [u8]>,
@@ -74,16 +76,6 @@ pub struct Delivery {
     pub coding: Coding,
     /// Whether the client's connection lives on after the body; `Connection` has told the client.
     pub keep_alive: bool,
-}
-
-// === impl Forwarded ===
-
-impl<'a> Forwarded<'a> {
-    /// What is said of a client that came by itself.
-    #[must_use]
-    pub const fn direct(client: &'a [u8], proto: &'a [u8], port: &'a [u8]) -> Self {
-        Self { client, chain: client, proto, port, host: b"" }
-    }
 }
 
 /// Appends the request head for the endpoint, in HTTP/1.1.
@@ -185,7 +177,7 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
             Class::ContentLength => describes_length(view) && coding == Coding::Pass,
             // Only an answer to HEAD comes here with it: it says what GET would get.
             Class::TransferEncoding => view.framing() == Framing::None && describes_length(view) && !old,
-            Class::Trailer => view.framing() == Framing::Chunked && coding == Coding::Pass,
+            Class::Trailer => view.framing() == Framing::Chunked && coding != Coding::Decode,
             Class::Connection | Class::Upgrade | Class::HopByHop | Class::Nominated | Class::Server => false,
             _ => true,
         };
@@ -213,6 +205,31 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
     }
     out.extend_from_slice(b"\r\n");
     Delivery { coding, keep_alive }
+}
+
+/// Gives the fields of a response head, with the edits, to a writer of frames. What is about a connection, and the
+/// framing of HTTP/1, is not among them.
+pub fn response_fields(view: ResponseView<'_>, edits: &ResponseEdits<'_>, mut put: impl FnMut(&[u8], &[u8])) {
+    let changes = Changes { set: edits.set, remove: edits.remove };
+    for field in &view.head.fields {
+        let keep = match field.class {
+            Class::ContentLength => describes_length(view),
+            Class::Server => false,
+            class => has_place_in_frames(class),
+        };
+        if keep && !changes.touch(field, view.bytes) {
+            put(field.name.of(view.bytes), field.value.of(view.bytes));
+        }
+    }
+    if let Some(date) = edits.date.filter(|_| !view.head.has_date && view.status() >= 200 && !changes.touches(b"Date"))
+    {
+        put(b"date", date);
+    }
+    for (name, value) in edits.set.iter().chain(edits.add) {
+        if is_writable(name, value) {
+            put(name, value);
+        }
+    }
 }
 
 /// The fields of the edits, by name.
@@ -328,6 +345,14 @@ fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 /// Appends a field that comes from elsewhere, unless it is empty, could not be read back, or would say something about
 /// the connection or the framing.
 pub(super) fn write_checked(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    if is_writable(name, value) {
+        write_field(name, value, out);
+    }
+}
+
+/// Whether a field that comes from elsewhere is neither empty, nor could not be read back, nor says something about the
+/// connection or the framing.
+fn is_writable(name: &[u8], value: &[u8]) -> bool {
     let ours_alone = matches!(
         Class::of(name),
         Class::Host
@@ -337,9 +362,7 @@ pub(super) fn write_checked(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
             | Class::Upgrade
             | Class::HopByHop
     );
-    if !value.is_empty() && !ours_alone && token::is_field_name(name) && token::is_field_value(value) {
-        write_field(name, value, out);
-    }
+    !value.is_empty() && !ours_alone && token::is_field_name(name) && token::is_field_value(value)
 }
 
 pub(super) fn write_length(length: u64, out: &mut Vec<u8>) {
@@ -353,7 +376,7 @@ pub(super) fn write_connection(keep_alive: bool, asked: Asked, out: &mut Vec<u8>
     match asked.version {
         _ if !keep_alive => out.extend_from_slice(b"Connection: close\r\n"),
         Version::Http10 => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        Version::Http11 => {}
+        Version::Http11 | Version::Http2 => {}
     }
 }
 

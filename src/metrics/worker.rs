@@ -31,8 +31,12 @@ pub enum Count {
     ConnectionsAccepted,
     /// Connections that were accepted and closed at once, since there were as many as may be.
     ConnectionsRefused,
+    /// Connections that were closed because they did not begin with a PROXY header, where they have to.
+    BadIntroductions,
     /// Tasks that ended in a panic.
     Panics,
+    /// Connections over HTTP/2 that were ended, since their frames cost more than they were for.
+    Floods,
 }
 
 /// A connection of a client, counted in its state until it is dropped. It stays on the thread of its worker.
@@ -59,6 +63,7 @@ pub(super) struct Totals {
     workers: Vec<Arc<Cells>>,
     counts: [IntCounter; COUNTS],
     refusals: IntCounterVec,
+    handshakes: IntCounterVec,
     connections: IntGaugeVec,
     connections_total: IntCounterVec,
 }
@@ -69,9 +74,10 @@ struct Cells {
     counts: [Tally; COUNTS],
     states: [Tally; STATES.len()],
     refusals: Chain<&'static str, Tally>,
+    handshakes: Chain<&'static str, Tally>,
 }
 
-const COUNTS: usize = 5;
+const COUNTS: usize = 7;
 
 const STATES: [(ConnectionState, &str); 3] = [
     (ConnectionState::Reading, "reading"),
@@ -102,6 +108,12 @@ impl Worker {
     #[inline]
     pub fn count_refusal(&self, label: &'static str) {
         self.cells.refusals.find_or_add(|known| *known == label, || label).add(1);
+    }
+
+    /// Counts a handshake of TLS by its result, a text of this program.
+    #[inline]
+    pub fn count_handshake(&self, result: &'static str) {
+        self.cells.handshakes.find_or_add(|known| *known == result, || result).add(1);
     }
 
     /// Counts a connection that was accepted, in [`ConnectionState::Reading`] at first.
@@ -165,9 +177,22 @@ impl Totals {
                     "serin_connections_refused_total",
                     "Connections closed at once because of the limit on connections",
                 ),
+                counter(
+                    registry,
+                    "serin_proxy_header_errors_total",
+                    "Connections closed because they did not begin with a PROXY header",
+                ),
                 counter(registry, "serin_panics_total", "Tasks of workers that ended in a panic"),
+                counter(registry, "serin_http2_floods_total", "Connections over HTTP/2 ended because of their frames"),
             ],
             refusals: counter_vec(registry, "serin_refusals_total", "Requests that were refused", &["refusal"]),
+            handshakes: counter_vec(
+                registry,
+                "serin_tls_handshakes_total",
+                "Handshakes of clients by result: ok, refused (too many at once), timeout, closed, alert (by the client), \
+                 incompatible, not_tls, misbehaved, other",
+                &["result"],
+            ),
             connections: gauge_vec(
                 registry,
                 "nginx_ingress_controller_nginx_process_connections",
@@ -206,9 +231,13 @@ impl Totals {
         }
 
         self.refusals.reset();
+        self.handshakes.reset();
         for cells in &self.workers {
             for (label, tally) in cells.refusals.iter() {
                 self.refusals.with_label_values(&[label]).inc_by(tally.get());
+            }
+            for (result, tally) in cells.handshakes.iter() {
+                self.handshakes.with_label_values(&[result]).inc_by(tally.get());
             }
         }
     }

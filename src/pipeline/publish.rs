@@ -1,4 +1,4 @@
-//! Puts a translation live: clusters, then the table, and what is gone last.
+//! Puts a translation live: clusters and credentials, then the table, and what is gone last.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
@@ -7,6 +7,7 @@ use crate::{
     metrics::{Metrics, RouteLabels, RouteState},
     route::{Host, Route, Table},
     store::Snapshot,
+    tls::CredentialsMap,
     translate,
     upstream::{Cluster, Resolver},
 };
@@ -23,6 +24,7 @@ pub(super) struct Publisher {
     metrics: Metrics,
     resolver: Result<Resolver, Arc<str>>,
     clusters: Clusters,
+    credentials: CredentialsMap,
     table: LiveTable,
     routes: usize,
 }
@@ -31,7 +33,15 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(published: Arc<Published>, metrics: Metrics, resolver: Result<Resolver, Arc<str>>) -> Self {
-        Self { published, metrics, resolver, clusters: Clusters::default(), table: Table::new(), routes: 0 }
+        Self {
+            published,
+            metrics,
+            resolver,
+            clusters: Clusters::default(),
+            credentials: CredentialsMap::default(),
+            table: Table::new(),
+            routes: 0,
+        }
     }
 
     /// Puts an update live. Returns the number of the table, where it is another than before.
@@ -46,14 +56,38 @@ impl Publisher {
             }
         }
 
+        self.publish_credentials(update, translated);
+
         let number = self.publish_table(update, translated);
 
+        self.drop_credentials(update);
         for key in &update.gone {
             self.clusters.remove_mut(key);
         }
         self.published.clusters.replace(self.clusters.clone());
         self.metrics.meters().clusters.set(self.clusters.size() as u64);
         number
+    }
+
+    /// Puts what Secrets hold live. One that cannot be used takes nothing away.
+    fn publish_credentials(&mut self, update: &Update, translated: &Translated) {
+        for secret in &update.credentials {
+            if let Some(credentials) = translated.credentials(secret) {
+                self.credentials.insert_mut(secret.clone(), credentials.clone());
+            }
+        }
+        if !update.credentials.is_empty() {
+            self.published.credentials.replace(self.credentials.clone());
+        }
+    }
+
+    fn drop_credentials(&mut self, update: &Update) {
+        for secret in &update.credentials_gone {
+            self.credentials.remove_mut(secret);
+        }
+        if !update.credentials_gone.is_empty() {
+            self.published.credentials.replace(self.credentials.clone());
+        }
     }
 
     fn new_cluster(&self, key: &ClusterKey) -> Arc<Cluster> {

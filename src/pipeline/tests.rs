@@ -4,12 +4,13 @@ use tokio::sync::mpsc::{self, Sender};
 
 use super::*;
 use crate::{
-    key::{Hostname, ObjectKey},
+    key::{Hostname, ObjectKey, SecretKey},
     lifecycle::Readiness,
     metrics::Settings,
     route::{Host, HostTable},
     source::files,
     store::Age,
+    tls::Credentials,
 };
 
 const SHOP: &str = "
@@ -84,10 +85,20 @@ impl Harness {
         host.routes[0].split.stable.as_ref().expect("it has a backend").backend.clone()
     }
 
+    /// What is known of the Secret of [`verified`].
+    fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.published.credentials.load().get(&key()).cloned()
+    }
+
     fn addresses(&self, host: &str) -> BTreeSet<String> {
         let cluster = self.stable(host).snapshot(0);
         cluster.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect()
     }
+}
+
+/// The Secret of [`verified`].
+fn key() -> SecretKey {
+    SecretKey { namespace: "shop".into(), name: "ca".into() }
 }
 
 fn batch(manifests: &[&str]) -> Batch {
@@ -107,6 +118,27 @@ endpoints: [{{addresses: [{addresses}]}}]
 ports: [{{name: http, port: 8080}}]
 "
     )
+}
+
+/// A Secret with an authority of its own, newly made.
+fn authority() -> String {
+    let made = rcgen::generate_simple_self_signed(["web.shop".to_owned()]).expect("it can be made");
+    secret(&made.cert.pem())
+}
+
+fn secret(authority: &str) -> String {
+    let lines = authority.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: ca, namespace: shop}}\nstringData:\n  ca.crt: |\n{lines}")
+}
+
+/// The shop, whose endpoints are verified.
+fn verified() -> String {
+    let prefix = "nginx.ingress.kubernetes.io";
+    let annotations = format!(
+        "{{{prefix}/backend-protocol: HTTPS, {prefix}/proxy-ssl-secret: shop/ca, {prefix}/proxy-ssl-verify: 'on', \
+         {prefix}/proxy-ssl-name: web.shop}}"
+    );
+    SHOP.replace("name: shop,", &format!("name: shop, annotations: {annotations},"))
 }
 
 fn set(addresses: &[&str]) -> BTreeSet<String> {
@@ -247,6 +279,18 @@ async fn under_churn_a_table_waits_for_a_bounded_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_the_options_is_a_problem_from_the_beginning() {
+    let trust = crate::http::forwarded::Trust { forwarded_headers: true, ..Default::default() };
+    let harness = Harness::start_with(Options { trust, ..Options::default() });
+    let fields = || -> Vec<String> {
+        harness.published.problems.get().sorted().into_iter().map(|problem| problem.field.clone()).collect()
+    };
+    assert_eq!(fields(), ["--proxy-real-ip-cidr"]);
+    harness.apply(&[]).await;
+    assert_eq!(fields(), ["--proxy-real-ip-cidr"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_a_problem_until_it_can() {
     let pipeline = Harness::start();
     let loaded = files::parse("broken.yaml", b"a: [", &[]);
@@ -304,6 +348,47 @@ async fn the_default_backend_may_come_and_go() {
     assert!(pipeline.published.clusters.load().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_secret_holds_is_published_and_never_touches_the_table() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[&verified(), WEB, &slice("10.0.0.1")]).await;
+    assert_eq!(pipeline.credentials(), None);
+    let problems = pipeline.published.problems.load().len();
+    assert_eq!(problems, 1, "the Secret is missing");
+    let number = pipeline.number();
+
+    pipeline.apply(&[&authority()]).await;
+    let first = pipeline.credentials().expect("it is there now");
+    assert!(pipeline.published.problems.load().is_empty());
+    pipeline.apply(&[&authority()]).await;
+    let second = pipeline.credentials().expect("it is there");
+    assert_ne!(second, first, "it is another authority");
+    assert_eq!(pipeline.number(), number);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_secret_held_last_that_could_be_used_stays_as_long_as_it_is_named() {
+    let pipeline = Harness::start();
+    pipeline.apply(&[&verified(), WEB, &slice("10.0.0.1"), &authority()]).await;
+    let good = pipeline.credentials();
+    assert!(good.is_some());
+    pipeline.apply(&[&secret("garbage")]).await;
+    assert_eq!(pipeline.credentials(), good);
+    let book = pipeline.published.problems.get();
+    assert!(book.sorted().iter().any(|problem| problem.object == key().object()), "{:?}", book.sorted());
+    pipeline.delete(key().object()).await;
+    assert_eq!(pipeline.credentials(), good);
+    assert_eq!(pipeline.published.problems.load().len(), 1, "the Ingress is told that it is missing");
+
+    pipeline.apply(&[&authority()]).await;
+    assert!(pipeline.credentials().is_some_and(|now| Some(now) != good));
+    pipeline.apply(&[SHOP]).await;
+    assert_eq!(pipeline.credentials(), None, "nothing names it any more");
+    assert!(pipeline.published.problems.load().is_empty());
+    pipeline.apply(&[&verified()]).await;
+    assert!(pipeline.credentials().is_some());
+}
+
 /// Whatever the order and grouping of changes, what is kept up to date equals a translation from scratch.
 #[test]
 fn incremental_equals_from_scratch() {
@@ -320,6 +405,10 @@ fn incremental_equals_from_scratch() {
         slice("10.0.0.1"),
         slice(""),
         slice("10.0.0.2, 10.0.0.3"),
+        verified(),
+        verified().replace("shop.example", "store.example"),
+        authority(),
+        secret("garbage"),
     ]
     .iter()
     .flat_map(|manifest| batch(&[manifest]).applied)
@@ -349,6 +438,9 @@ fn incremental_equals_from_scratch() {
         }
         let kept = translated.hosts().filter(|(_, output)| tables(output)).count();
         assert_eq!(kept, whole.hosts.values().filter(|output| tables(output)).count(), "round {round}");
+        for (secret, output) in &whole.credentials {
+            assert_eq!(translated.credentials(secret), output.credentials.as_ref(), "round {round}, {secret}");
+        }
         assert_eq!(
             book.sorted().into_iter().collect::<BTreeSet<_>>(),
             whole.problems.iter().collect::<BTreeSet<_>>(),

@@ -12,19 +12,21 @@ use std::{
 };
 
 use crate::{
-    key::{ClusterKey, Hostname, Kind},
+    key::{ClusterKey, Hostname, Kind, SecretKey},
     problem::Problem,
     store::{Change, Snapshot},
+    tls::Credentials,
     translate::{self, ClusterOutput, HostOutput, Options, Read},
 };
 
-use super::problems::ProblemBook;
+use super::{credentials::Kept, problems::ProblemBook};
 
 /// The outputs of translation, and who read what.
 #[derive(Debug, Default)]
 pub(super) struct Translated {
     hosts: HashMap<Hostname, HostEntry>,
     clusters: HashMap<ClusterKey, ClusterEntry>,
+    credentials: Kept,
     default_backend: Option<ClusterKey>,
     default_problem: Option<Problem>,
     /// Clusters that the last host stopped naming, for the end of the update.
@@ -42,6 +44,10 @@ pub(super) struct Update {
     pub(super) clusters: Vec<ClusterKey>,
     /// Clusters that no host names any more.
     pub(super) gone: Vec<ClusterKey>,
+    /// Secrets for TLS to endpoints that hold something else, and those that are new.
+    pub(super) credentials: Vec<SecretKey>,
+    /// Secrets that no host names for it any more.
+    pub(super) credentials_gone: Vec<SecretKey>,
     /// How many hosts were translated for it.
     pub(super) translated: usize,
     /// Whether problems came or went.
@@ -97,6 +103,11 @@ impl Translated {
         self.clusters.get(cluster).map(|entry| &*entry.output)
     }
 
+    /// What a Secret holds for TLS to endpoints, where it can be used.
+    pub(super) fn credentials(&self, secret: &SecretKey) -> Option<&Arc<Credentials>> {
+        self.credentials.get(secret)
+    }
+
     /// The cluster of the controller's own default backend.
     pub(super) fn default_backend(&self) -> Option<&ClusterKey> {
         self.default_backend.as_ref()
@@ -121,6 +132,8 @@ impl Translated {
             self.translate_cluster(&cluster, &mut pass);
         }
         self.drop_unused(&mut pass);
+        let secrets = self.credentials.update(snapshot, changes, |former, now| pass.found(former, now));
+        (pass.update.credentials, pass.update.credentials_gone) = (secrets.changed, secrets.gone);
         for host in mem::take(&mut pass.check) {
             self.check_endpoints(&host, &mut pass);
         }
@@ -187,6 +200,9 @@ impl Translated {
                 entry.users.insert(host.clone());
             }
         }
+        let no_secrets = BTreeSet::new();
+        let former_secrets = former_output.as_ref().map_or(&no_secrets, |former| &former.credentials);
+        self.credentials.named_by(host, former_secrets, &output.credentials);
         pass.check.insert(host.clone());
         // A host that says nothing and was read from nothing is forgotten, or names of the past would pile up.
         if output.table.is_some() || !output.reads.is_empty() || !output.problems.is_empty() {

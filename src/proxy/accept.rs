@@ -3,11 +3,12 @@
 use std::{
     any::Any,
     future::poll_fn,
-    io,
-    net::SocketAddr,
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -16,20 +17,34 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
 
 use super::{
+    buffer::Buffer,
     caller::{Caller, Door},
     connect::Connect,
-    h1, listen,
+    h1, h2,
+    handshake::handshake,
+    introduction::introduce,
+    listen,
     worker::Worker,
 };
-use crate::metrics::Count;
+use crate::{
+    http::{Asked, Refusal, write_refusal},
+    metrics::{Connection as Counted, Count},
+    tls::ServerConfig,
+};
 
 /// How long to wait when the process has no file descriptor left.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 /// Accepts connections and serves each in a task of its own, until the drain begins and nobody is left in the queue.
-pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListener) {
+///
+/// They begin with a handshake where there is a configuration for TLS.
+pub(crate) async fn accept<C: Connect>(
+    worker: Rc<Worker<C>>,
+    listener: TcpListener,
+    with_tls: Option<Arc<ServerConfig>>,
+) {
     let port = listener.local_addr().map_or(0, |address| address.port());
-    let door = Rc::new(Door::new(port));
+    let door = Rc::new(Door::new(port, with_tls));
     let mut draining = pin!(worker.shared.drain.started());
     loop {
         let accepted = tokio::select! {
@@ -53,7 +68,7 @@ pub(crate) async fn accept<C: Connect>(worker: Rc<Worker<C>>, listener: TcpListe
     }
 }
 
-/// Serves a connection that was accepted, or closes it where there are too many.
+/// Serves a connection that was accepted, or turns it away where there are too many.
 async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io::Result<(TcpStream, SocketAddr)>) {
     let (stream, peer) = match accepted {
         Ok(accepted) => accepted,
@@ -69,6 +84,10 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let counted = worker.meters.accept();
     if worker.open.get() >= worker.config.connections {
         worker.meters.count(Count::ConnectionsRefused);
+        // To who expects a handshake, an answer in HTTP would be none.
+        if door.tls.is_none() {
+            turn_away(worker, stream);
+        }
         return;
     }
     let _ = stream.set_nodelay(true);
@@ -76,18 +95,70 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
-        let caller = Caller::plain(door, peer.ip());
-        let mut serving = pin!(h1::serve(&worker, &caller, stream.into(), &counted));
-        let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(cx))) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(None),
-            Err(panic) => Poll::Ready(Some(panic)),
-        });
-        if let Some(panic) = isolated.await {
-            worker.meters.count(Count::Panics);
-            error!(%peer, panic = message(&*panic), "a connection ended in a panic");
-        }
+        isolated(&worker, peer.ip(), serve(&worker, door, stream, peer, &counted)).await;
     });
+}
+
+/// Tells a client that there are too many, without waiting for it: the answer goes as far as the socket takes it at once.
+/// It is the same for all, since no request is read.
+fn turn_away<C: Connect>(worker: &Worker<C>, stream: TcpStream) {
+    let mut answer = Vec::new();
+    let request_id = worker.random_id();
+    write_refusal(Refusal::Overloaded, Asked::default(), &request_id, &worker.date(), false, &mut answer);
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(&answer);
+        // With a request unread, closing would be a reset, which can overtake the answer.
+        let _ = stream.read(&mut [0; 4096]);
+    }
+}
+
+/// Serves a connection by the protocol that its client has chosen, or turns out to speak.
+async fn serve<C: Connect>(
+    worker: &Rc<Worker<C>>,
+    door: Rc<Door>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    counted: &Counted,
+) {
+    let caller = if worker.config.trust.proxy_protocol {
+        // Boxed, so that other connections have no room for it.
+        let Some(caller) = Box::pin(introduce(worker, door, peer.ip(), &socket)).await else { return };
+        caller
+    } else {
+        Caller::new(door, peer.ip())
+    };
+    let stream = match &caller.door.tls {
+        None => socket.into(),
+        // Boxed, so that a plain connection has no room for it.
+        Some(config) => match Box::pin(handshake(worker, config.clone(), socket)).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
+    let (stream, before) = match stream.alpn() {
+        Some(b"h2") => (stream, Buffer::default()),
+        // Without a word of the client's it is HTTP/1, unless it begins with the preface of HTTP/2.
+        _ => match h1::serve(worker, &caller, stream, counted).await {
+            Some(http2) => http2,
+            None => return,
+        },
+    };
+    // Boxed, so that a connection over HTTP/1 has no room for it.
+    Box::pin(h2::serve(worker, caller, stream, before, counted)).await;
+}
+
+/// Does `work` for a client. A panic ends it, is counted and logged, and nothing else.
+pub(crate) async fn isolated<C: Connect>(worker: &Worker<C>, client: IpAddr, work: impl Future<Output = ()>) {
+    let mut work = pin!(work);
+    let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(())) => Poll::Ready(None),
+        Err(panic) => Poll::Ready(Some(panic)),
+    });
+    if let Some(panic) = isolated.await {
+        worker.meters.count(Count::Panics);
+        error!(%client, panic = message(&*panic), "a request ended in a panic");
+    }
 }
 
 /// Counts a connection as open.

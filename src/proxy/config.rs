@@ -7,17 +7,29 @@ use std::{
 };
 
 use super::pool::PoolLimits;
-use crate::http;
+use crate::http::{self, forwarded::Trust};
 
 /// The settings of the proxy. The defaults are ingress-nginx's, where it has the setting.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     /// The addresses to listen on. Port 0 is any free port.
     pub listen: Vec<SocketAddr>,
+    /// The addresses to listen on for TLS.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Whether clients are offered HTTP/2.
+    pub http2: bool,
     /// How many threads serve.
     pub workers: NonZeroUsize,
-    /// How many client connections a worker holds (`max-worker-connections`). More are closed at once, and counted.
+    /// How many client connections a worker holds (`max-worker-connections`). More are turned away, and counted.
     pub connections: usize,
+    /// How many handshakes a worker has in progress. Connections beyond that are closed at once, and counted.
+    ///
+    /// They take more memory than the connections of [`Config::connections`], and come in bursts: when a gateway starts,
+    /// all clients come at once.
+    pub handshakes: usize,
+    /// How long a handshake may take. A tenth of it is long for two round trips; ingress-nginx's 60 seconds would let a
+    /// few strangers hold all of [`Config::handshakes`].
+    pub handshake_timeout: Duration,
     /// How long a connection may be idle between requests (`keep-alive`); zero closes it after the first.
     pub keep_alive: Duration,
     /// How many requests a connection may make (`keep-alive-requests`).
@@ -31,6 +43,10 @@ pub struct Config {
     pub body_rate: u64,
     /// How long a client may leave what is sent to it unread.
     pub write_timeout: Duration,
+    /// What is believed of what proxies before us tell of a client.
+    pub trust: Trust,
+    /// How long a connection's PROXY header may take, from the connection on (`proxy-protocol-header-timeout`).
+    pub proxy_header_timeout: Duration,
     /// What a request's head may hold.
     pub head: http::Limits,
     /// What bounds the idle connections to endpoints.
@@ -43,14 +59,20 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80))],
+            listen_tls: Vec::new(),
+            http2: true,
             workers: NonZeroUsize::MIN,
             connections: 16_384,
+            handshakes: 4096,
+            handshake_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             keep_alive_requests: 1000,
             header_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
             body_rate: 1024,
             write_timeout: Duration::from_secs(60),
+            trust: Trust::default(),
+            proxy_header_timeout: Duration::from_secs(5),
             head: http::Limits::REQUEST,
             upstream: PoolLimits::default(),
         }

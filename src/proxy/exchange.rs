@@ -209,7 +209,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
                     }
                     self.pass_interim();
                 }
-                Poll::Ready(Ok(head)) if self.reply.holds_back(head.status) => {
+                Poll::Ready(Ok(head)) if self.reply.holds_back(head.status, self.replay.is_possible()) => {
                     return Poll::Ready(Ended::Unanswered(Failure::Status(head.status)));
                 }
                 Poll::Ready(Ok(head)) => {
@@ -242,7 +242,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     fn pass_head(&mut self) {
         let request_is_sent = self.request_is_sent();
         let (down, reply) = (&mut *self.down, &mut *self.reply);
-        let coding = self.up.with_head(|head| reply.pass(down, head, request_is_sent));
+        let coding = self.up.with_head(|head| reply.pass(down, head, request_is_sent, U::FRAMED));
         self.up.pass_head(coding);
     }
 
@@ -341,10 +341,12 @@ impl Watch {
             Wait::Send => clock.deadline(patience.send),
             Wait::Read => clock.deadline(patience.read),
             Wait::Write => clock.deadline(patience.write),
-            // What came since the wait began moves the deadline that there was, so that a dripping body meets it. After
-            // the endpoint was waited for, the client has all its time again.
+            // What came since the wait began moves the deadline that there was, so that a dripping body meets it; but no
+            // further than from now, so that one which came fast and then stops meets it as well. After the endpoint was
+            // waited for, the client has all its time again.
             Wait::Body if self.wait == Wait::Body => {
-                self.deadline.later(Duration::from_millis((moved - self.moved) * 1000 / patience.body_rate.max(1)))
+                let earned = Duration::from_millis((moved - self.moved) * 1000 / patience.body_rate.max(1));
+                self.deadline.later(earned).min(clock.deadline(patience.body))
             }
             Wait::Body => clock.deadline(patience.body),
         };

@@ -1,35 +1,35 @@
 //! Sends a request to an endpoint, and to others where that fails.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::pin,
+    future::poll_fn,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
 use smallvec::SmallVec;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::{
-    connect::Connect,
+    connect::{Connect, Line},
     exchange::{Ended, Exchange, Failure, Patience},
-    h1::{Endpoint, Outbox, Remains},
+    h1::{self, Outbox, Remains},
+    h2::{self, Found, Session},
     log::Try,
     pool::Pooled,
     record::Record,
     replay::Replay,
-    reply::Reply,
+    reply::{HoldBack, Reply},
     retry::{Failed, Next, Tries},
-    seam::Downstream,
+    seam::{Downstream, Upstream},
     session::Selection,
-    timer::Timer,
+    timer::{Timer, until_fired},
     worker::Worker,
 };
 use crate::{
     http::Refusal,
     metrics::Count,
     route::{Policy, Scheme},
+    tls::Connector,
     upstream::{Cluster, Lease},
 };
 
@@ -38,6 +38,9 @@ use crate::{
 pub(crate) struct Job<'t> {
     pub(crate) cluster: &'t Arc<Cluster>,
     pub(crate) policy: &'t Policy,
+    pub(crate) http2: bool,
+    /// What connections to endpoints are made with, where they are made with TLS.
+    pub(crate) tls: Option<Arc<Connector>>,
     pub(crate) selection: Selection<'t>,
     /// Whether the gateway would keep the client's connection.
     pub(crate) keep_alive: bool,
@@ -63,6 +66,30 @@ pub(crate) enum Outcome<S> {
     Gone,
 }
 
+/// What all tries of a request share.
+struct Attempts<'a, C: Connect, D> {
+    worker: &'a Worker<C>,
+    down: &'a mut D,
+    timer: &'a Timer,
+    tls: Option<&'a Connector>,
+    connect_timeout: Duration,
+    outbox: &'a mut Outbox,
+    patience: Patience,
+    replay: Replay,
+    reply: Reply<'a>,
+}
+
+/// What became of a try.
+struct Tried<S> {
+    ended: Ended,
+    /// Whether the endpoint may have seen the request.
+    seen: bool,
+    /// Whether the connection had served before.
+    reused: bool,
+    /// The endpoint's connection, where the answer was a switch of protocols.
+    switched: Option<Remains<S>>,
+}
+
 /// Sends a request, whose head is in `outbox`, to endpoints until one answers.
 pub(crate) async fn forward<C: Connect, D: Downstream>(
     worker: &Worker<C>,
@@ -72,26 +99,9 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
     outbox: &mut Outbox,
     record: &mut Record<'_>,
 ) -> Outcome<C::Stream> {
-    let asked = down.asked();
-    let timeouts = &job.policy.timeouts;
-    let patience = Patience {
-        send: timeouts.send,
-        read: timeouts.read,
-        write: worker.config.write_timeout,
-        body: worker.config.body_timeout,
-        body_rate: worker.config.body_rate,
-    };
-    let mut tries = Tries::new(job.policy.retry, asked.idempotent, record.started);
-    let mut replay = Replay::default();
-    let mut reply = Reply {
-        drain: &worker.shared.drain,
-        keep_alive: job.keep_alive,
-        date: worker.date(),
-        cookies: SmallVec::new(),
-        retry_on: job.policy.retry.on,
-        status: None,
-        headed: None,
-    };
+    let mut tries = Tries::new(job.policy.retry, down.asked().idempotent, record.started);
+    let tls = job.tls.clone();
+    let mut attempts = Attempts::new(worker, down, timer, job, tls.as_deref(), outbox);
     let mut refusal = Refusal::NoEndpoints;
     let mut began = record.started;
     // The endpoint to be asked on a new connection, where a kept one had been closed.
@@ -106,16 +116,8 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
         }) else {
             return Outcome::Refused(refusal);
         };
-        reply.retry_on = tries.retry_on(job.cluster.len(), began);
-        job.cookies(&lease, worker.unix_time(), &mut reply.cookies);
-
-        let kept = if fresh { None } else { take_kept(worker, &lease, asked.idempotent) };
-        let reused = kept.is_some();
-        let connected = match kept {
-            Some(connection) => Ok(connection),
-            // Boxed, so that an idle connection has no room for it.
-            None => Box::pin(connect(worker, timer, &lease, timeouts.connect)).await,
-        };
+        attempts.reply.hold_back = tries.hold_back();
+        job.cookies(&lease, worker.unix_time(), &mut attempts.reply.cookies);
         let mut facts = Try {
             endpoint: lease.address(),
             status: None,
@@ -124,39 +126,25 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
             header_time: None,
             response_time: None,
         };
-        let (ended, seen) = match connected {
-            Err(failure) => (Ended::Unanswered(failure), false),
-            Ok(connection) => {
-                facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
-                let Pooled { stream, life } = connection;
-                let mut up = Endpoint::new(stream, std::mem::take(outbox), asked, &worker.response);
-                let mut exchange = Exchange::new(down, &mut up, timer, &patience, &mut replay, &mut reply);
-                let ended = poll_fn(|cx| exchange.poll(cx)).await;
-                let is_over = matches!(ended, Ended::Complete) && exchange.request_is_sent();
-                facts.body_bytes = up.body_received();
-                let seen = up.has_sent();
-                let remains = up.end(is_over);
-                if matches!(ended, Ended::Switched) {
-                    record.answered(facts.answered(&reply, began));
-                    lease.succeeded(began.elapsed(), worker.millis(began));
-                    return Outcome::Switched(remains, lease);
-                }
-                if remains.is_reusable && !lease.endpoint().is_removed() {
-                    worker.pool.give(&lease.id(), Pooled { stream: remains.stream, life });
-                }
-                *outbox = remains.outbox;
-                (ended, seen)
-            }
+        let tried = if job.http2 {
+            attempts.over_http2(&lease, fresh, began, &mut facts).await
+        } else {
+            attempts.over_http1(&lease, fresh, began, &mut facts).await
         };
+        if let Some(remains) = tried.switched {
+            record.answered(facts.answered(&attempts.reply, began));
+            lease.succeeded(began.elapsed(), worker.millis(began));
+            return Outcome::Switched(remains, lease);
+        }
 
         let now = Instant::now();
-        let failure = match ended {
+        let failure = match tried.ended {
             Ended::Unanswered(failure) => failure,
             ended => {
-                if let Some(headed) = reply.headed {
+                if let Some(headed) = attempts.reply.headed {
                     lease.succeeded(headed.duration_since(began), worker.millis(headed));
                 }
-                record.answered(facts.answered(&reply, began));
+                record.answered(facts.answered(&attempts.reply, began));
                 return match ended {
                     Ended::Refused(refusal) => Outcome::Refused(refusal),
                     Ended::Truncated => Outcome::Truncated,
@@ -166,13 +154,14 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
             }
         };
         refusal = failure.refusal();
-        let failed = Failed { failure: &failure, seen, reused, repeatable: replay.is_possible() };
+        let repeatable = attempts.replay.is_possible();
+        let failed = Failed { failure: &failure, seen: tried.seen, reused: tried.reused, repeatable };
         let next = tries.judge(failed, now);
         if next == Next::Same {
             again = Some(lease);
         } else {
             // A kept connection may have been closed for being idle, which says nothing of the endpoint.
-            if !(reused && matches!(failure, Failure::Closed { early: true })) {
+            if !(tried.reused && matches!(failure, Failure::Closed { early: true })) {
                 report(worker, &mut lease, &failure, began, worker.millis(now));
             }
             facts.status = Some(failure.status());
@@ -185,9 +174,7 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
         if next == Next::Other {
             worker.meters.count(Count::Retries);
         }
-        outbox.rewind();
-        replay.rewind();
-        reply.headed = None;
+        attempts.rewind();
         began = now;
     }
 }
@@ -196,31 +183,52 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
 ///
 /// For a request that must not be sent twice, the kernel is asked whether it is really open; it is not worth the price
 /// for others.
-fn take_kept<C: Connect>(worker: &Worker<C>, lease: &Lease, idempotent: bool) -> Option<Pooled<C::Stream>> {
+fn take_kept<C: Connect>(worker: &Worker<C>, line: &Line, idempotent: bool) -> Option<Pooled<C::Stream>> {
     loop {
-        let kept = worker.pool.take(&lease.id())?;
+        let kept = worker.pool.take(line)?;
         if idempotent || C::is_open(&kept.stream) {
             return Some(kept);
         }
     }
 }
 
-/// Makes a new connection.
+/// Makes a new connection, in the time that the timer is set to.
 async fn connect<C: Connect>(
     worker: &Worker<C>,
     timer: &Timer,
     lease: &Lease,
-    patience: Duration,
-) -> Result<Pooled<C::Stream>, Failure> {
-    timer.set(patience);
-    let mut connecting = pin!(worker.connect.connect(lease.endpoint()));
-    let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(Ok(stream)) => Poll::Ready(Ok(stream)),
-        Poll::Ready(Err(_)) => Poll::Ready(Err(Failure::Connect)),
-        Poll::Pending if timer.has_fired() => Poll::Ready(Err(Failure::ConnectTimeout)),
-        Poll::Pending => Poll::Pending,
-    });
-    Ok(worker.pool.adopt(connected.await?))
+    tls: Option<&Connector>,
+) -> Result<C::Stream, Failure> {
+    match until_fired(timer, worker.connect.connect(lease.endpoint(), tls)).await {
+        Some(Ok(stream)) => Ok(stream),
+        Some(Err(error)) => {
+            debug!(endpoint = %lease.address(), %error, "an endpoint cannot be connected to");
+            Err(Failure::Connect)
+        }
+        None => Err(Failure::ConnectTimeout),
+    }
+}
+
+/// Finds a place on a connection over HTTP/2, or makes one, in the time that the timer is set to.
+async fn session<C: Connect>(
+    worker: &Worker<C>,
+    timer: &Timer,
+    lease: &Lease,
+    tls: Option<&Connector>,
+    fresh: bool,
+) -> Result<Session, Failure> {
+    let line = Line::new(lease.id(), tls);
+    let connecting = match until_fired(timer, worker.sessions.find(&line, fresh)).await {
+        Some(Found::Session(session)) => return Ok(session),
+        Some(Found::Connect(connecting)) => connecting,
+        None => return Err(Failure::ConnectTimeout),
+    };
+    let stream = connect(worker, timer, lease, tls).await?;
+    match until_fired(timer, connecting.begin(stream)).await {
+        Some(Ok(session)) => Ok(session),
+        Some(Err(_)) => Err(Failure::Connect),
+        None => Err(Failure::ConnectTimeout),
+    }
 }
 
 /// Tells the endpoint's health of a failure. One that spoke, or was merely slow, is not passed over.
@@ -234,6 +242,129 @@ fn report<C: Connect>(worker: &Worker<C>, lease: &mut Lease, failure: &Failure, 
         }
         Failure::Status(_) | Failure::Invalid(_) => lease.succeeded(began.elapsed(), now),
         Failure::Timeout => {}
+    }
+}
+
+// === impl Attempts ===
+
+impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
+    fn new(
+        worker: &'a Worker<C>,
+        down: &'a mut D,
+        timer: &'a Timer,
+        job: &Job<'a>,
+        tls: Option<&'a Connector>,
+        outbox: &'a mut Outbox,
+    ) -> Self {
+        let timeouts = &job.policy.timeouts;
+        let patience = Patience {
+            send: timeouts.send,
+            read: timeouts.read,
+            write: worker.config.write_timeout,
+            body: worker.config.body_timeout,
+            body_rate: worker.config.body_rate,
+        };
+        let reply = Reply {
+            cluster: job.cluster,
+            drain: &worker.shared.drain,
+            keep_alive: job.keep_alive,
+            date: worker.date(),
+            cookies: SmallVec::new(),
+            hold_back: HoldBack::default(),
+            status: None,
+            headed: None,
+        };
+        Self {
+            worker,
+            down,
+            timer,
+            tls,
+            connect_timeout: timeouts.connect,
+            outbox,
+            patience,
+            replay: Replay::default(),
+            reply,
+        }
+    }
+
+    /// Tries an endpoint over HTTP/1, on a kept connection or a new one.
+    async fn over_http1(&mut self, lease: &Lease, fresh: bool, began: Instant, facts: &mut Try) -> Tried<C::Stream> {
+        let worker = self.worker;
+        let asked = self.down.asked();
+        let line = Line::new(lease.id(), self.tls);
+        let kept = if fresh { None } else { take_kept(worker, &line, asked.idempotent) };
+        let reused = kept.is_some();
+        let connected = match kept {
+            Some(connection) => Ok(connection),
+            // Boxed, so that an idle connection has no room for it.
+            None => {
+                self.timer.set(self.connect_timeout);
+                let connected = Box::pin(connect(worker, self.timer, lease, self.tls)).await;
+                connected.map(|stream| worker.pool.adopt(stream))
+            }
+        };
+        let Pooled { stream, life } = match connected {
+            Ok(connection) => connection,
+            Err(failure) => return Tried::not_connected(failure),
+        };
+        facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
+        let outbox = std::mem::take(self.outbox);
+        let mut up = h1::Endpoint::new(stream, outbox, self.down.wants_chunks(), asked, &worker.response);
+        let (ended, request_is_sent) = self.exchange(&mut up, facts).await;
+        let is_over = matches!(ended, Ended::Complete) && request_is_sent;
+        let seen = up.has_sent();
+        let remains = up.end(is_over);
+        if matches!(ended, Ended::Switched) {
+            return Tried { ended, seen, reused, switched: Some(remains) };
+        }
+        if remains.is_reusable && !lease.endpoint().is_removed() {
+            worker.pool.give(&line, Pooled { stream: remains.stream, life });
+        }
+        *self.outbox = remains.outbox;
+        Tried { ended, seen, reused, switched: None }
+    }
+
+    /// Tries an endpoint over HTTP/2, on a stream of a connection that others use, too.
+    async fn over_http2(&mut self, lease: &Lease, fresh: bool, began: Instant, facts: &mut Try) -> Tried<C::Stream> {
+        let worker = self.worker;
+        self.timer.set(self.connect_timeout);
+        let session = match Box::pin(session(worker, self.timer, lease, self.tls, fresh)).await {
+            Ok(session) => session,
+            Err(failure) => return Tried::not_connected(failure),
+        };
+        let reused = session.reused;
+        facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
+        let outbox = std::mem::take(self.outbox);
+        let asked = self.down.asked();
+        let mut up = h2::Endpoint::new(session, self.tls.is_some(), outbox, asked, &worker.request, &worker.response);
+        let (ended, _) = self.exchange(&mut up, facts).await;
+        let seen = up.has_sent();
+        *self.outbox = up.end();
+        Tried { ended, seen, reused, switched: None }
+    }
+
+    /// Sends the request, and passes the answer on. Returns also whether all of the request was sent.
+    async fn exchange<U: Upstream>(&mut self, up: &mut U, facts: &mut Try) -> (Ended, bool) {
+        let mut exchange = Exchange::new(self.down, up, self.timer, &self.patience, &mut self.replay, &mut self.reply);
+        let ended = poll_fn(|cx| exchange.poll(cx)).await;
+        let request_is_sent = exchange.request_is_sent();
+        facts.body_bytes = up.body_received();
+        (ended, request_is_sent)
+    }
+
+    /// Makes ready for another try.
+    fn rewind(&mut self) {
+        self.outbox.rewind();
+        self.replay.rewind();
+        self.reply.headed = None;
+    }
+}
+
+// === impl Tried ===
+
+impl<S> Tried<S> {
+    fn not_connected(failure: Failure) -> Self {
+        Self { ended: Ended::Unanswered(failure), seen: false, reused: false, switched: None }
     }
 }
 

@@ -3,7 +3,6 @@
 mod downstream;
 mod incoming;
 mod outbox;
-mod request;
 mod serve;
 mod upstream;
 

@@ -56,7 +56,7 @@ impl Pump {
             }
             if source.is_complete() {
                 self.waits_for = Side::Sink;
-                return sink.poll_finish(cx).map_err(|_| Broken::Sink);
+                return sink.poll_finish(cx, source.trailers()).map_err(|_| Broken::Sink);
             }
             // Whatever the sink holds back for company must leave before there is a wait.
             let flushed = sink.poll_flush(cx).map_err(|_| Broken::Sink)?;

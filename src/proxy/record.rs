@@ -24,10 +24,15 @@ use crate::{
     upstream::Cluster,
 };
 
+/// nginx's status for a client that left before the answer.
+pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
+
 /// A request, as far as it has come.
 #[derive(Debug)]
 pub(crate) struct Record<'t> {
     pub(crate) started: Instant,
+    /// The client's address, where it is not that of the connection.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) method: Method,
     pub(crate) route: Option<&'t Route<Arc<Cluster>, Arc<RouteState>>>,
     /// The name of the canary's side, where a canary was chosen.
@@ -73,6 +78,7 @@ impl<'t> Record<'t> {
     pub(crate) fn new(started: Instant) -> Self {
         Self {
             started,
+            client: None,
             method: Method::Other,
             route: None,
             canary: None,
@@ -103,7 +109,7 @@ impl<'t> Record<'t> {
         }
     }
 
-    /// Tells of the request.
+    /// Tells of the request, which came by a connection from `client`.
     pub(crate) fn finish<C: Connect>(self, worker: &Worker<C>, client: IpAddr, table: &RoutingTable) {
         let request_time = self.started.elapsed();
         worker.meters.count(Count::Requests);
@@ -133,7 +139,7 @@ impl<'t> Record<'t> {
         }
         let stable = self.route.and_then(|route| route.split.stable.as_ref());
         worker.log.borrow_mut().record(&Entry {
-            client,
+            client: self.client.unwrap_or(client),
             authorization: notes.part(Part::Authorization),
             now: SystemTime::now(),
             request: notes.request_line(),
@@ -205,6 +211,7 @@ impl Notes {
         let protocol = match self.version {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2.0",
         };
         RequestLine::Read { method, target: self.part(Part::Target).unwrap_or_default(), protocol }
     }

@@ -9,6 +9,7 @@ use crate::{
     http::{Coding, Framing, ResponseEdits, ResponseView},
     lifecycle::Drain,
     route::RetryOn,
+    upstream::Cluster,
 };
 
 /// The length of a date as HTTP writes it.
@@ -17,6 +18,7 @@ pub(crate) const DATE: usize = 29;
 /// What is done with the answer to a request.
 #[derive(Debug)]
 pub(crate) struct Reply<'w> {
+    pub(crate) cluster: &'w Cluster,
     /// Connections are not kept once it has begun.
     pub(crate) drain: &'w Drain,
     /// Whether the gateway would keep the client's connection.
@@ -24,22 +26,35 @@ pub(crate) struct Reply<'w> {
     pub(crate) date: [u8; DATE],
     /// Values of `Set-Cookie`.
     pub(crate) cookies: SmallVec<[Vec<u8>; 1]>,
-    /// The statuses after which another endpoint is asked; none where there is no other, or it may not be.
-    pub(crate) retry_on: RetryOn,
+    /// When an answer is not for the client, because another endpoint is asked instead.
+    pub(crate) hold_back: HoldBack,
     /// The status of the answer, when its head has come.
     pub(crate) status: Option<u16>,
     /// When its head had come.
     pub(crate) headed: Option<Instant>,
 }
 
+/// When an answer is held back. It is judged when the answer's head is there: an answer that is held back is gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HoldBack {
+    /// The statuses after which another endpoint is asked.
+    pub(crate) on: RetryOn,
+    /// Until when.
+    pub(crate) until: Option<Instant>,
+    /// How many endpoints were asked.
+    pub(crate) tried: usize,
+}
+
 // === impl Reply ===
 
 impl Reply<'_> {
-    /// Whether an answer of this status is not for the client, because another endpoint is asked instead.
-    pub(crate) fn holds_back(&mut self, status: u16) -> bool {
-        self.headed = Some(Instant::now());
-        let on = &self.retry_on;
-        match status {
+    /// Whether an answer of this status is not for the client, because another endpoint is asked instead. `repeatable`
+    /// is whether all that was sent can be sent again.
+    pub(crate) fn holds_back(&mut self, status: u16, repeatable: bool) -> bool {
+        let now = Instant::now();
+        self.headed = Some(now);
+        let HoldBack { on, until, tried } = &self.hold_back;
+        let asked_for = match status {
             403 => on.http_403,
             404 => on.http_404,
             429 => on.http_429,
@@ -48,7 +63,8 @@ impl Reply<'_> {
             503 => on.http_503,
             504 => on.http_504,
             _ => false,
-        }
+        };
+        asked_for && repeatable && until.is_none_or(|until| now < until) && self.cluster.len() > *tried
     }
 
     /// Passes on the head of an interim answer.
@@ -60,14 +76,26 @@ impl Reply<'_> {
     ///
     /// Where a part of the request is still to be sent, the client's connection cannot be kept: what follows on it would
     /// be the rest of that.
-    pub(crate) fn pass(&mut self, down: &mut impl Downstream, head: ResponseView<'_>, request_is_sent: bool) -> Coding {
+    ///
+    /// `framed` is whether the body comes with the framing of HTTP/1.
+    pub(crate) fn pass(
+        &mut self,
+        down: &mut impl Downstream,
+        head: ResponseView<'_>,
+        request_is_sent: bool,
+        framed: bool,
+    ) -> Coding {
         self.status = Some(head.status());
         let add: SmallVec<[(&[u8], &[u8]); 2]> =
             self.cookies.iter().map(|cookie| (&b"Set-Cookie"[..], &cookie[..])).collect();
         let edits = ResponseEdits {
             keep_alive: self.keep_alive && request_is_sent && !self.drain.is_draining(),
-            // Chunks save the client's connection where the endpoint ends the body by closing its own.
-            reframe: head.framing() == Framing::UntilClose && !head.switches(),
+            reframe: match head.framing() {
+                // Chunks save the client's connection where the endpoint ends the body by closing its own.
+                Framing::UntilClose => !head.switches(),
+                Framing::Chunked => !framed,
+                Framing::None | Framing::Length(_) => false,
+            },
             date: Some(&self.date),
             add: &add,
             ..ResponseEdits::default()

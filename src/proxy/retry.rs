@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::exchange::Failure;
+use super::{exchange::Failure, reply::HoldBack};
 use crate::{
     route::{Retry, RetryOn},
     upstream::EndpointId,
@@ -63,16 +63,20 @@ impl Tries {
         self.tried.push(endpoint);
     }
 
-    /// The statuses for which another endpoint is asked, if the one that is being asked answers with one.
-    ///
-    /// `endpoints` is how many there are. Without another, the answer is the client's, whatever it is.
-    pub(crate) fn retry_on(&self, endpoints: usize, now: Instant) -> RetryOn {
-        let seen = self.idempotent || self.policy.on.non_idempotent;
-        if seen && self.may_go_on(now) && endpoints > self.tried.len() { self.policy.on } else { RetryOn::default() }
+    /// When the answer of the endpoint that is being asked is held back, to ask another.
+    pub(crate) fn hold_back(&self) -> HoldBack {
+        let Retry { on, tries, timeout, .. } = self.policy;
+        let may_repeat = (self.idempotent || on.non_idempotent) && (tries == 0 || self.made < tries);
+        let until = (timeout > Duration::ZERO).then(|| self.started + timeout);
+        HoldBack { on: if may_repeat { on } else { RetryOn::default() }, until, tried: self.tried.len() }
     }
 
     /// Judges a failed try.
     pub(crate) fn judge(&self, failed: Failed<'_>, now: Instant) -> Next {
+        if let Failure::Status(_) = failed.failure {
+            // It was judged when the answer was held back, and the answer is gone.
+            return Next::Other;
+        }
         if !failed.repeatable {
             return Next::Nobody;
         }
@@ -85,7 +89,6 @@ impl Tries {
             Failure::Connect | Failure::Closed { .. } => on.error,
             Failure::ConnectTimeout | Failure::Timeout => on.timeout,
             Failure::Invalid(_) => on.invalid_header,
-            // It was held back because another is asked.
             Failure::Status(_) => true,
         };
         if wanted && (harmless || on.non_idempotent) && self.may_go_on(now) { Next::Other } else { Next::Nobody }
@@ -166,14 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_held_back_only_where_another_endpoint_is_left() {
+    fn an_answer_is_held_back_only_where_the_request_may_be_repeated() {
         let now = Instant::now();
         let on = RetryOn { http_503: true, ..RetryOn::default() };
-        let mut tries = Tries::new(policy(on), true, now);
+        let mut tries = Tries::new(Retry { tries: 2, ..policy(on) }, true, now);
         tries.made = 1;
-        assert_eq!(tries.retry_on(2, now), on);
-        assert_eq!(tries.retry_on(0, now), RetryOn::default());
+        assert_eq!(tries.hold_back().on, on);
+        tries.made = 2;
+        assert_eq!(tries.hold_back().on, RetryOn::default(), "the tries are used up");
         let post = Tries::new(policy(on), false, now);
-        assert_eq!(post.retry_on(2, now), RetryOn::default());
+        assert_eq!(post.hold_back().on, RetryOn::default());
     }
 }

@@ -23,6 +23,9 @@ pub(crate) trait Source {
     /// Whether the body has ended and all of it was consumed.
     fn is_complete(&self) -> bool;
 
+    /// The trailers of a complete body, as lines each with its end. Empty where they passed with the body's framing.
+    fn trailers(&self) -> &[u8];
+
     /// Reads more of the body, where nothing is ready and it is not complete.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>>;
 }
@@ -35,14 +38,18 @@ pub(crate) trait Sink {
     /// Sends what waits.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Ends the body and sends what waits. After `Pending` it is called again.
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Ends the body, with trailers, and sends what waits. After `Pending` it is called again.
+    fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &[u8]) -> Poll<io::Result<()>>;
 }
 
 /// The client's side of a request: its body comes from here, the answer goes here.
 pub(crate) trait Downstream: Source + Sink {
     /// What the request asked for.
     fn asked(&self) -> Asked;
+
+    /// Whether the body has no length and comes without framing, so that an endpoint that speaks HTTP/1 must be sent
+    /// chunks.
+    fn wants_chunks(&self) -> bool;
 
     /// Puts the head of an answer before the bytes that are sent next, and tells how its body must come.
     fn answer(&mut self, head: ResponseView<'_>, edits: &ResponseEdits<'_>) -> Coding;
@@ -53,6 +60,15 @@ pub(crate) trait Downstream: Source + Sink {
 
 /// The endpoint's side of a try: the request goes here, the answer comes from here.
 pub(crate) trait Upstream: Source + Sink {
+    /// Whether a body can come with the framing of HTTP/1, chunks and all, to be passed on as it is.
+    const FRAMED: bool;
+
+    /// Whether the endpoint may have seen a part of the request.
+    fn has_sent(&self) -> bool;
+
+    /// How many bytes of the answer's body have come, without framing.
+    fn body_received(&self) -> u64;
+
     /// Reads until the head of an answer is at hand.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, HeadError>>;
 

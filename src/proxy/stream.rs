@@ -8,8 +8,11 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use rustls::ConnectionCommon;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -34,6 +37,46 @@ impl Stream {
             Self::Tls(stream) => stream.get_ref().0,
         }
     }
+
+    /// The protocol that was agreed on (ALPN).
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+}
+
+/// A client that is not told of the end by TLS itself must take it for an attack.
+///
+/// Nobody waits for it to be told. One whose connection is to be reset is told nothing: it must not believe that what it
+/// has is all there is.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Self::Tls(stream) = self else { return };
+        if SockRef::from(stream.get_ref().0).linger().is_ok_and(|linger| linger == Some(Duration::ZERO)) {
+            return;
+        }
+        match &mut **stream {
+            TlsStream::Client(stream) => {
+                let (socket, session) = stream.get_mut();
+                say_end(session, socket);
+            }
+            TlsStream::Server(stream) => {
+                let (socket, session) = stream.get_mut();
+                say_end(session, socket);
+            }
+        }
+    }
+}
+
+/// Tells the peer that nothing more will come, as far as that can be done at once.
+fn say_end<D>(session: &mut ConnectionCommon<D>, socket: &TcpStream) {
+    session.send_close_notify();
+    let mut records = Vec::new();
+    while session.wants_write() && session.write_tls(&mut records).is_ok() {}
+    let _ = socket.try_write(&records);
 }
 
 impl AsFd for Stream {

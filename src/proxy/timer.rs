@@ -7,8 +7,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -63,6 +65,17 @@ struct Slot {
     is_short: Cell<bool>,
     idleness: Cell<Idleness>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// Waits for `work`, but not longer than until the timer fires.
+pub(crate) async fn until_fired<F: Future>(timer: &Timer, work: F) -> Option<F::Output> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if timer.has_fired() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 // === impl Clock ===

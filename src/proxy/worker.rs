@@ -19,13 +19,23 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Config, RoutingTable, Shared, connect::Connect, log::Log, pool::Pool, reply::DATE, timer::Clock};
+use super::{
+    Config, RoutingTable, Shared,
+    connect::{Connect, Line},
+    h2::Sessions,
+    log::Log,
+    pool::Pool,
+    reply::DATE,
+    timer::Clock,
+    turns::Turns,
+};
 use crate::{
     draw::{Draw, Random},
     http::{Request, Response},
     lifecycle::Group,
     metrics,
-    upstream::{EndpointId, Positions},
+    tls::Connectors,
+    upstream::Positions,
 };
 
 /// The state of a worker's thread.
@@ -34,8 +44,11 @@ pub(crate) struct Worker<C: Connect> {
     pub(crate) config: Arc<Config>,
     pub(crate) shared: Shared,
     pub(crate) clock: Rc<Clock>,
-    pub(crate) pool: Pool<EndpointId, C::Stream>,
+    pub(crate) pool: Pool<Line, C::Stream>,
+    pub(crate) sessions: Sessions<Line>,
     pub(crate) connect: C,
+    /// What connections to endpoints with TLS are made with.
+    pub(crate) connectors: RefCell<Connectors>,
     pub(crate) positions: RefCell<Positions>,
     pub(crate) draw: RefCell<Random>,
     pub(crate) meters: metrics::Worker,
@@ -45,6 +58,9 @@ pub(crate) struct Worker<C: Connect> {
     pub(crate) response: RefCell<Response>,
     /// How many client connections there are.
     pub(crate) open: Cell<usize>,
+    /// How many handshakes are in progress, and their turns.
+    pub(crate) handshakes: Cell<usize>,
+    pub(crate) turns: Turns,
     /// Told when there is none any more.
     pub(crate) closed: Notify,
     pub(crate) connections: Group,
@@ -66,8 +82,10 @@ impl<C: Connect> Worker<C> {
         let clock = Clock::new();
         let worker = Self {
             pool: Pool::new(config.upstream, Rc::clone(&clock)),
+            sessions: Sessions::new(config.upstream, Rc::clone(&clock)),
             clock,
             connect,
+            connectors: RefCell::default(),
             positions: RefCell::default(),
             draw: RefCell::default(),
             meters,
@@ -75,6 +93,8 @@ impl<C: Connect> Worker<C> {
             request: RefCell::default(),
             response: RefCell::default(),
             open: Cell::new(0),
+            handshakes: Cell::new(0),
+            turns: Turns::new(),
             closed: Notify::new(),
             connections: shared.drain.group("connections"),
             tunnels: shared.drain.group("tunnels"),
@@ -92,6 +112,7 @@ impl<C: Connect> Worker<C> {
     pub(crate) fn every_second(&self) {
         self.tell_time();
         self.pool.sweep();
+        self.sessions.sweep();
         self.log.borrow_mut().flush();
         super::buffer::trim();
         // A worker without requests must not hold on to a table that was replaced.

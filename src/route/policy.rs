@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::Pattern;
+use super::{BackendProtocol, BackendTls, Pattern};
 
 /// The policy of a route. The defaults are ingress-nginx's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -19,6 +19,10 @@ pub struct Policy {
     pub rewrite: Option<Rewrite>,
     /// The Host that the endpoint sees, instead of the client's (`upstream-vhost`).
     pub upstream_host: Option<HashKey>,
+    /// What endpoints speak (`backend-protocol`); none is what the port of the Service says.
+    pub backend_protocol: Option<BackendProtocol>,
+    /// How endpoints are spoken to where that is by TLS.
+    pub backend_tls: BackendTls,
     /// The most bytes that a request body may have; none is no limit.
     pub body_limit: Option<u64>,
     pub timeouts: Timeouts,
@@ -175,6 +179,8 @@ impl Default for Policy {
             preserve_trailing_slash: false,
             rewrite: None,
             upstream_host: None,
+            backend_protocol: None,
+            backend_tls: BackendTls::default(),
             body_limit: Some(1 << 20),
             timeouts: Timeouts::default(),
             retry: Retry::default(),

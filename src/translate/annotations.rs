@@ -11,6 +11,7 @@ use std::{collections::HashMap, sync::OnceLock};
 
 mod affinity;
 mod auth;
+mod backend_tls;
 mod canary;
 mod read;
 mod redirect;
@@ -25,6 +26,7 @@ pub use self::{reference::reference, value::Kind};
 
 pub(super) use self::{
     affinity::*,
+    backend_tls::*,
     canary::*,
     read::{Found, Reader, shown},
     redirect::*,
@@ -148,11 +150,12 @@ pub(super) struct Typed<T> {
 
 /// All records, by group and then in a sensible order.
 pub fn registry() -> impl Iterator<Item = &'static Annotation> {
-    const GROUPS: [&[&Annotation]; 11] = [
+    const GROUPS: [&[&Annotation]; 12] = [
         &[&CLASS],
         canary::RECORDS,
         affinity::RECORDS,
         upstream::RECORDS,
+        backend_tls::RECORDS,
         redirect::RECORDS,
         serving::RECORDS,
         auth::RECORDS,

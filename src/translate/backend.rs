@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{IngressServiceBackend, IntOrString, Service, ServiceBackendPort, ServicePort},
+    api::{Ingress, IngressServiceBackend, IntOrString, Service, ServiceBackendPort, ServicePort},
     key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
     problem::{Level, Problem, Reason},
     route::{PathRule, Policy, Route, Side, Split},
@@ -246,6 +246,19 @@ pub(super) fn ports(service: &Service) -> &[ServicePort] {
     service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default()
 }
 
+/// The port of a Service that a cluster is for.
+pub(super) fn port_of<'s>(service: &'s Service, port: &PortRef) -> Option<&'s ServicePort> {
+    tcp_ports(service).find(|other| match port {
+        PortRef::Number(port) => number(other) == Some(*port),
+        PortRef::Name(name) => other.name.as_deref() == Some(&**name),
+    })
+}
+
+/// The ports that a request can come by.
+pub(super) fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    ports(service).iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+}
+
 /// The number of a port of a Service, which an API server holds to the range.
 pub(super) fn number(port: &ServicePort) -> Option<u16> {
     u16::try_from(port.port).ok().filter(|number| *number > 0)
@@ -253,6 +266,25 @@ pub(super) fn number(port: &ServicePort) -> Option<u16> {
 
 fn first_port(service: &Service) -> Option<&ServicePort> {
     ports(service).first()
+}
+
+/// The backends of an Ingress that are Services.
+pub(super) fn backends_of(ingress: &Ingress) -> impl Iterator<Item = &IngressServiceBackend> {
+    let spec = ingress.spec.iter();
+    let paths = spec.clone().flat_map(|spec| &spec.rules).flatten().flat_map(|rule| &rule.http);
+    let paths = paths.flat_map(|http| &http.paths).map(|path| &path.backend);
+    paths.chain(spec.flat_map(|spec| &spec.default_backend)).filter_map(|backend| backend.service.as_ref())
+}
+
+/// The port of a Service that a backend means, where the Service has it.
+pub(super) fn written_service_port<'s>(
+    service: &'s Service,
+    backend: &IngressServiceBackend,
+) -> Option<&'s ServicePort> {
+    match meant_port(service, &backend.port.as_ref().and_then(written_port)?) {
+        Meant::Port(port) | Meant::Target(port) => Some(port),
+        Meant::Number(_) | Meant::Missing => None,
+    }
 }
 
 fn written_port(port: &ServiceBackendPort) -> Option<PortRef> {

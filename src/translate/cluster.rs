@@ -17,7 +17,8 @@ use crate::{
 
 use super::{
     ClusterOutput, Options, Read,
-    backend::{cluster_ip, is_external, number, ports},
+    app_protocol::{app_protocol, app_protocol_problem},
+    backend::{cluster_ip, is_external, number, port_of, ports, tcp_ports},
 };
 
 /// How long a client comes back where the Service does not say.
@@ -43,7 +44,11 @@ pub fn translate_cluster(snapshot: &Snapshot, options: &Options, key: &ClusterKe
     let mut problems = BTreeSet::new();
     // Whoever names a Service that is not there is told so; here there is no object to tell.
     let endpoints = match snapshot.service(&key.namespace, &key.service) {
-        Some(service) => endpoints(snapshot, options, key, service, &mut problems),
+        Some(service) => {
+            let port = port_of(service, &key.port);
+            problems.extend(port.and_then(|port| app_protocol_problem(service, port)));
+            endpoints(snapshot, options, key, service, port, &mut problems).with_protocol(port.and_then(app_protocol))
+        }
         None => Endpoints::default(),
     };
     ClusterOutput {
@@ -59,9 +64,9 @@ fn endpoints(
     options: &Options,
     key: &ClusterKey,
     service: &Observed<Service>,
+    port: Option<&ServicePort>,
     problems: &mut BTreeSet<Problem>,
 ) -> Endpoints {
-    let port = port_of(service, &key.port);
     if is_external(service) {
         return external(options, key, service, port, problems);
     }
@@ -85,19 +90,6 @@ fn endpoints(
         problems.insert(sliced.problem(&service.key, service, port));
     }
     with_affinity(Endpoints::of(used.iter().copied().map(EndpointSpec::new)))
-}
-
-/// The port of a Service that a cluster is for.
-fn port_of<'s>(service: &'s Service, port: &PortRef) -> Option<&'s ServicePort> {
-    tcp_ports(service).find(|other| match port {
-        PortRef::Number(port) => number(other) == Some(*port),
-        PortRef::Name(name) => other.name.as_deref() == Some(&**name),
-    })
-}
-
-/// The ports that a request can come by.
-fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
-    ports(service).iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
 }
 
 /// The timeout of `sessionAffinity: ClientIP`.

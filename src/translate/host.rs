@@ -58,10 +58,17 @@ pub fn translate_host(snapshot: &Snapshot, options: &Options, host: &Hostname) -
         }
         Some(Host::Twin { .. }) | None => BTreeSet::new(),
     };
+    let credentials = match &table {
+        Some(Host::Routes(table)) => {
+            table.routes.iter().filter_map(|route| route.policy.backend_tls.secret.clone()).collect()
+        }
+        Some(Host::Twin { .. }) | None => BTreeSet::new(),
+    };
     HostOutput {
         host: host.clone(),
         table,
         clusters,
+        credentials,
         problems: pass.problems.into_iter().collect(),
         reads: pass.reads,
         uses: pass.uses.into_iter().collect(),
@@ -137,6 +144,8 @@ impl<'a> Pass<'a> {
             });
         }
         let Some(stable) = settings.stable() else { return };
+        self.tell_secret(ingress, stable);
+        self.tell_idle_secret(ingress, stable);
         if ingress.spec.as_ref().is_some_and(|spec| spec.tls.as_ref().is_some_and(|tls| !tls.is_empty())) {
             let effect = if stable.ssl_redirect || stable.force_ssl_redirect {
                 "Plain requests are sent to https all the same, which something else must answer"
@@ -205,7 +214,8 @@ impl<'a> Pass<'a> {
         (!redirecting.is_empty()).then_some(twin)
     }
 
-    fn tell_annotation(&mut self, ingress: &ObjectKey, name: &str, fault: String, effect: &str, mend: &str) {
+    /// Tells that an annotation is in conflict with another object.
+    pub(super) fn tell_annotation(&mut self, ingress: &ObjectKey, name: &str, fault: String, effect: &str, mend: &str) {
         self.tell(Problem {
             object: ingress.clone(),
             field: format!("metadata.annotations[{}/{name}]", self.options.annotation_prefix),

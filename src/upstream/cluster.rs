@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use serde::Serialize;
@@ -23,7 +22,7 @@ use super::{
     resolve::{Following, Outcome, Resolver},
     set::EndpointSet,
 };
-use crate::{draw::Draw, key::ClusterKey, live::Live};
+use crate::{draw::Draw, http::Transport, key::ClusterKey, live::Live};
 
 /// The endpoints of a Service's port, and what is known of them.
 pub struct Cluster {
@@ -58,6 +57,9 @@ pub struct ClusterSnapshot {
     /// Where the endpoints come from a name: what DNS said last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<NameSnapshot>,
+    /// What its Service says that they speak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Transport>,
     pub endpoints: Vec<EndpointSnapshot>,
 }
 
@@ -134,23 +136,22 @@ impl Cluster {
             return;
         }
         let former = std::mem::replace(&mut described.endpoints, endpoints.clone());
-        let affinity = endpoints.client_ip_affinity();
         match (endpoints.origin(), &self.resolver) {
             (Origin::Addresses(specs), _) => {
                 described.following = None;
                 described.resolution = None;
-                self.set_addresses(specs, affinity);
+                self.set_addresses(specs, endpoints);
             }
             (Origin::Name(_), Err(why)) => {
                 described.resolution = Some(Outcome::failed(why));
-                self.set_addresses(&[], affinity);
+                self.set_addresses(&[], endpoints);
             }
             (Origin::Name(name), Ok(resolver)) => {
                 if former.origin() != endpoints.origin() {
                     described.following = Some(resolver.follow(name.clone(), self.this.clone()));
                     described.resolution = None;
                 }
-                self.set_addresses(&self.set.get().specs(), affinity);
+                self.set_addresses(&self.set.get().specs(), endpoints);
             }
         }
     }
@@ -163,8 +164,7 @@ impl Cluster {
         }
         described.resolution = Some(outcome.clone());
         let specs = addresses.iter().map(|&address| SocketAddr::new(address, name.port).into());
-        let affinity = described.endpoints.client_ip_affinity();
-        self.set_addresses(Endpoints::of(specs).addresses(), affinity);
+        self.set_addresses(Endpoints::of(specs).addresses(), &described.endpoints);
     }
 
     #[cfg(test)]
@@ -176,16 +176,25 @@ impl Cluster {
         self.described.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_addresses(&self, specs: &[EndpointSpec], client_ip_affinity: Option<Duration>) {
+    /// Takes addresses over, and what is said of them besides.
+    fn set_addresses(&self, specs: &[EndpointSpec], said: &Endpoints) {
         let former = self.set.get();
-        if former.is_of(specs) && former.clients().map(|clients| clients.timeout()) == client_ip_affinity {
+        let (affinity, protocol) = (said.client_ip_affinity(), said.protocol());
+        let same_affinity = former.clients().map(|clients| clients.timeout()) == affinity;
+        if former.is_of(specs) && same_affinity && former.protocol() == protocol {
             return;
         }
-        let clients = client_ip_affinity.map(|timeout| match former.clients() {
+        let clients = affinity.map(|timeout| match former.clients() {
             Some(clients) if clients.timeout() == timeout => clients.clone(),
             _ => Arc::new(Clients::new(timeout)),
         });
-        self.set.replace(EndpointSet::following(&former, specs, clients));
+        self.set.replace(EndpointSet::following(&former, specs, clients, protocol));
+    }
+
+    /// What its endpoints speak, where the port of the Service says so (`appProtocol`).
+    #[must_use]
+    pub fn protocol(&self) -> Option<Transport> {
+        self.set.load().protocol()
     }
 
     /// Whether it has an endpoint. Endpoints that are passed over count, for a request would try them at last.
@@ -251,7 +260,7 @@ impl Cluster {
                 Some(NameSnapshot { name: name.clone(), resolution })
             }
         };
-        ClusterSnapshot { cluster: self.key.clone(), name, endpoints: endpoints.collect() }
+        ClusterSnapshot { cluster: self.key.clone(), name, protocol: set.protocol(), endpoints: endpoints.collect() }
     }
 }
 

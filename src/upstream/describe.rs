@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 
+use crate::http::Transport;
+
 /// Where a cluster's requests may go.
 ///
 /// Only endpoints that may be used are in it: what is ready, serving or terminating has been judged before.
@@ -13,6 +15,9 @@ pub struct Endpoints {
     /// How long after its last request a client comes back to the same endpoint (`sessionAffinity: ClientIP`).
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
     client_ip_affinity: Option<Duration>,
+    /// What the port of the Service says that its endpoints speak (`appProtocol`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<Transport>,
 }
 
 /// Where the addresses of a cluster come from.
@@ -53,18 +58,29 @@ impl Endpoints {
         let mut specs: Vec<_> = specs.into_iter().collect();
         specs.sort_unstable_by(|a, b| (a.address, b.weight).cmp(&(b.address, a.weight)));
         specs.dedup_by_key(|spec| spec.address);
-        Self { origin: Origin::Addresses(specs.into()), client_ip_affinity: None }
+        Self { origin: Origin::Addresses(specs.into()), client_ip_affinity: None, protocol: None }
     }
 
     /// Endpoints with the addresses that DNS answers for a name.
     pub fn named(name: impl Into<Arc<str>>, port: u16) -> Self {
-        Self { origin: Origin::Name(ExternalName { name: name.into(), port }), client_ip_affinity: None }
+        Self {
+            origin: Origin::Name(ExternalName { name: name.into(), port }),
+            client_ip_affinity: None,
+            protocol: None,
+        }
     }
 
     /// The same, where a client comes back to the same endpoint for `timeout` after its last request.
     #[must_use]
     pub fn with_client_ip_affinity(mut self, timeout: Duration) -> Self {
         self.client_ip_affinity = Some(timeout);
+        self
+    }
+
+    /// The same, which speak `protocol`, where the Service says so.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Option<Transport>) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -93,6 +109,12 @@ impl Endpoints {
     #[must_use]
     pub fn client_ip_affinity(&self) -> Option<Duration> {
         self.client_ip_affinity
+    }
+
+    /// What the Service says that they speak.
+    #[must_use]
+    pub fn protocol(&self) -> Option<Transport> {
+        self.protocol
     }
 }
 

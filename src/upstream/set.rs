@@ -17,6 +17,7 @@ use super::{
     latency::Latency,
     rendezvous::{score, weighted_score},
 };
+use crate::http::Transport;
 
 /// Endpoints in the order of their addresses. It never changes; a cluster replaces it whole.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct EndpointSet {
     weights: Option<Box<[u32]>>,
     /// Which client goes where (`sessionAffinity: ClientIP`).
     clients: Option<Arc<Clients>>,
+    /// What they speak, where their Service says so.
+    protocol: Option<Transport>,
 }
 
 // === impl EndpointSet ===
@@ -37,7 +40,12 @@ pub(super) struct EndpointSet {
 impl EndpointSet {
     /// A set with these addresses, which are sorted and each there once. An endpoint whose address stays is kept;
     /// others of `former` are marked as removed.
-    pub(super) fn following(former: &Self, specs: &[EndpointSpec], clients: Option<Arc<Clients>>) -> Self {
+    pub(super) fn following(
+        former: &Self,
+        specs: &[EndpointSpec],
+        clients: Option<Arc<Clients>>,
+        protocol: Option<Transport>,
+    ) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let mut kept: HashMap<SocketAddr, &Arc<Endpoint>> =
             former.endpoints.iter().map(|endpoint| (endpoint.address(), endpoint)).collect();
@@ -60,6 +68,7 @@ impl EndpointSet {
             weights: weights(specs),
             endpoints,
             clients,
+            protocol,
         }
     }
 
@@ -105,6 +114,10 @@ impl EndpointSet {
     /// The place of the endpoint whose tag is accepted by `is`.
     pub(super) fn find(&self, is: impl Fn(u64) -> bool) -> Option<usize> {
         self.tags.iter().position(|&tag| is(tag))
+    }
+
+    pub(super) fn protocol(&self) -> Option<Transport> {
+        self.protocol
     }
 
     pub(super) fn clients(&self) -> Option<&Arc<Clients>> {

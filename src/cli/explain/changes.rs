@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Imagined;
 use crate::http::{self, Limits, RequestEdits, RequestView, write_request};
 
-/// A part of the head that is changed on the way.
+/// A part of the head that is changed on the way, or that the gateway says itself, if only what the client said as well.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub(super) struct Change {
     /// The name of a field, or `path`.
@@ -15,6 +15,17 @@ pub(super) struct Change {
     /// Its values as the endpoint sees them; none where it is removed.
     pub(super) to: Vec<String>,
 }
+
+/// What the gateway says of the client. A proxy that is believed may have written the same.
+const OURS: [&str; 7] = [
+    "X-Real-IP",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Scheme",
+    "X-Scheme",
+];
 
 /// What the head is to be read by that is written for the endpoint: longer than that of the client, and ours.
 const WRITTEN: Limits = Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, fields: 1024, underscores: true };
@@ -41,7 +52,7 @@ pub(super) fn changes(imagined: &Imagined, view: RequestView<'_>, edits: &Reques
     changes
 }
 
-/// The fields whose values differ.
+/// The fields whose values differ, and ours.
 fn difference(sent: &[(String, String)], seen: &[(String, String)]) -> Vec<Change> {
     let values = |fields: &[(String, String)], name: &str| -> Vec<String> {
         let of_name = fields.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
@@ -54,7 +65,8 @@ fn difference(sent: &[(String, String)], seen: &[(String, String)]) -> Vec<Chang
         }
         changes.push(Change { name: name.clone(), from: values(sent, name), to: values(seen, name) });
     }
-    changes.retain(|change| change.from != change.to);
+    let ours = |name: &str| OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name));
+    changes.retain(|change| change.from != change.to || ours(&change.name));
     changes
 }
 
@@ -94,7 +106,7 @@ mod tests {
         let edits = RequestEdits {
             target: Some(b"/basket"),
             host: Some(b"web.internal"),
-            forwarded: Forwarded::direct(b"192.0.2.1", b"http", b"80"),
+            forwarded: Forwarded { client: b"192.0.2.1", chain: b"192.0.2.1", proto: b"http", port: b"80", host: b"" },
             request_id: b"1",
             ..RequestEdits::default()
         };

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Asking, Change, Imagined, manifests::Manifests};
+use super::{Asking, Change, Imagined, manifests::Manifests, spoken::Spoken};
 use crate::{
     http::{self, Refusal},
-    key::{ClusterKey, Hostname, ObjectKey, RouteId},
+    key::{ClusterKey, Hostname, ObjectKey, RouteId, SecretKey},
     problem::Problem,
     route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Step, Why},
     translate::Translation,
@@ -56,6 +56,7 @@ struct Forwarded {
     upstream: String,
     endpoints: Vec<String>,
     balance: String,
+    spoken: Spoken,
     /// Whether a session cookie chooses the endpoint, and whether the client has one.
     session: Option<String>,
     /// What the endpoint sees other than the client sent it.
@@ -68,7 +69,7 @@ struct Forwarded {
 
 impl Report {
     pub(super) fn new(
-        asking: Asking<'_>,
+        asking: &Asking<'_>,
         plan: &Plan<'_, ClusterKey, RouteId>,
         steps: Vec<Step>,
         request_changes: Vec<Change>,
@@ -89,7 +90,8 @@ impl Report {
                 objects.push(forward.route.id.ingress.clone());
                 objects.extend(forward.route.split.canaries.iter().map(|canary| canary.ingress.clone()));
                 objects.push(forward.side.backend.service_key());
-                Outcome::Forwarded(Box::new(forwarded(forward, request_changes, translation)))
+                objects.extend(forward.route.policy.backend_tls.secret.iter().map(SecretKey::object));
+                Outcome::Forwarded(Box::new(forwarded(asking, forward, request_changes, translation)))
             }
         };
         let problems = translation.problems.iter().filter(|problem| objects.contains(&problem.object)).cloned();
@@ -155,13 +157,15 @@ impl Forwarded {
         writeln!(out, "sent to    the {side} side: {cluster}, of {ingress}")?;
         let endpoints = if self.endpoints.is_empty() { "none".to_owned() } else { self.endpoints.join(", ") };
         writeln!(out, "endpoints  {endpoints} ({balance})")?;
+        self.spoken.print(out)?;
         if let Some(session) = &self.session {
             writeln!(out, "session    {session}")?;
         }
         let mut title = "request";
         for Change { name, from, to } in &self.request_changes {
-            let removed = from.iter().map(|value| ('-', value));
-            for (mark, value) in removed.chain(to.iter().map(|value| ('+', value))) {
+            let (removed, mark) = if from == to { (&[][..], '=') } else { (&from[..], '+') };
+            let removed = removed.iter().map(|value| ('-', value));
+            for (mark, value) in removed.chain(to.iter().map(|value| (mark, value))) {
                 writeln!(out, "{title:<10} {mark} {name}: {value}")?;
                 title = "";
             }
@@ -185,6 +189,7 @@ fn ingresses_of(authority: &[u8], manifests: &Manifests) -> Vec<ObjectKey> {
 
 fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
     let (status, because, location) = match &answer.why {
+        Why::Health => (200, "a health check, since no path claims it", None),
         Why::NoRoute => (404, "no route fits", None),
         Why::NoEndpoints => (503, "the route has no backend with an endpoint", None),
         Why::BadPath => (400, "the path cannot be read", None),
@@ -197,6 +202,7 @@ fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
 }
 
 fn forwarded(
+    asking: &Asking<'_>,
     forward: &Forward<'_, ClusterKey, RouteId>,
     request_changes: Vec<Change>,
     translation: &Translation,
@@ -237,6 +243,7 @@ fn forwarded(
         upstream: forward.side.name.to_string(),
         endpoints,
         balance,
+        spoken: Spoken::new(asking.imagined.scheme, forward, translation),
         session,
         request_changes,
         answer_changes: answer_changes(forward),
@@ -266,6 +273,12 @@ fn print_step(step: &Step, out: &mut impl Write) -> io::Result<()> {
                 (None, _) => "does not fit".to_owned(),
                 (Some(PathMatch::Exact), true) => "fits exactly".to_owned(),
                 (Some(PathMatch::Exact), false) => "fits exactly, but another goes before it".to_owned(),
+                (Some(PathMatch::Slash(_)), true) => {
+                    "fits but for its slash: the request is redirected there".to_owned()
+                }
+                (Some(PathMatch::Slash(_)), false) => {
+                    "fits but for its slash, and one that fits without goes before".to_owned()
+                }
                 (Some(PathMatch::Prefix(_)), true) => "fits, and no longer prefix does".to_owned(),
                 (Some(PathMatch::Prefix(_)), false) => {
                     "fits, but a longer prefix or an exact path goes before".to_owned()
@@ -278,5 +291,29 @@ fn print_step(step: &Step, out: &mut impl Write) -> io::Result<()> {
         Step::Asked { canary, rule, answer } => writeln!(out, "rule       {canary}: {rule}: {answer}"),
         Step::Drawn { odds, lot, chosen } => writeln!(out, "lot        {odds}; {lot}: {chosen}"),
         Step::Note(note) => writeln!(out, "note       {note}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of two paths of which the first is chosen.
+    fn said_of(chosen: PathMatch, other: PathMatch) -> [String; 2] {
+        [(chosen, true), (other, false)].map(|(fits, chosen)| {
+            let mut out = Vec::new();
+            print_step(&Step::Path { route: "it".to_owned(), fits: Some(fits), chosen }, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        })
+    }
+
+    #[test]
+    fn a_path_that_lacks_its_slash_is_no_longer_prefix() {
+        let [prefix, slash] = said_of(PathMatch::Prefix(4), PathMatch::Slash(4));
+        assert_eq!(prefix, "path     > it fits, and no longer prefix does\n");
+        assert_eq!(slash, "path       it fits but for its slash, and one that fits without goes before\n");
+        let [slash, root] = said_of(PathMatch::Slash(4), PathMatch::Prefix(1));
+        assert_eq!(slash, "path     > it fits but for its slash: the request is redirected there\n");
+        assert_eq!(root, "path       it fits, but a longer prefix or an exact path goes before\n");
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{incoming::Incoming, outbox::Outbox};
 use crate::{
-    http::{Asked, Coding, Framing, ResponseEdits, ResponseView, body::LAST_CHUNK, write_response},
+    http::{Asked, Coding, Framing, ResponseEdits, ResponseView, body::write_last_chunk, write_response},
     proxy::{
         buffer::{Buffer, Size},
         seam::{Downstream, Sink, Source, SourceError},
@@ -53,19 +53,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Begins to serve a request, whose head of `length` bytes at the front of the inbox is needed no more.
+    /// Begins to serve a request, whose head of `length` bytes at the front of the inbox is needed no more. `coding` is
+    /// how the endpoint wants the body.
     pub(crate) fn begin(
         &mut self,
         length: usize,
         asked: Asked,
         framing: Framing,
+        coding: Coding,
         expects_continue: bool,
         body_limit: u64,
     ) {
         self.inbox.consume(length);
         self.inbox.resize(Incoming::size_for(framing));
         self.asked = asked;
-        self.body = Incoming::new(framing, Coding::Pass, body_limit);
+        self.body = Incoming::new(framing, coding, body_limit);
         self.expects_continue = expects_continue;
         self.sends_chunks = false;
         self.keep_alive = false;
@@ -114,6 +116,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for Client<S> {
         self.body.is_complete()
     }
 
+    fn trailers(&self) -> &[u8] {
+        self.body.trailers()
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
         if self.expects_continue {
             // We want the body, so we say so; an endpoint is never asked whether it does.
@@ -141,9 +147,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink for Client<S> {
         self.outbox.poll_flush(cx, &mut self.stream)
     }
 
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &[u8]) -> Poll<io::Result<()>> {
         if self.sends_chunks {
-            self.outbox.head().extend_from_slice(LAST_CHUNK);
+            write_last_chunk(trailers, self.outbox.head());
             self.sends_chunks = false;
         }
         self.outbox.poll_flush(cx, &mut self.stream)
@@ -153,6 +159,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink for Client<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Downstream for Client<S> {
     fn asked(&self) -> Asked {
         self.asked
+    }
+
+    fn wants_chunks(&self) -> bool {
+        false
     }
 
     fn answer(&mut self, head: ResponseView<'_>, edits: &ResponseEdits<'_>) -> Coding {

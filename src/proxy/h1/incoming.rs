@@ -49,6 +49,11 @@ impl Incoming {
         self.good == 0 && self.body.is_done()
     }
 
+    /// The trailers, where chunks were taken apart.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        self.body.trailers()
+    }
+
     /// How many bytes of payload have come.
     pub(crate) fn payload(&self) -> u64 {
         self.body.payload()

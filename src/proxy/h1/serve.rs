@@ -9,12 +9,11 @@ use std::{
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    downstream::Client,
-    request::{self, RequestId, Then},
-};
+use super::downstream::Client;
 use crate::{
-    http::{Answer, Asked, Framing, Refusal, write_answer, write_refusal},
+    http::{
+        Answer, Asked, Coding, Framing, Refusal, relay::is_preface, request::names_http, write_answer, write_refusal,
+    },
     metrics::{Connection as Counted, ConnectionState},
     proxy::{
         Stream,
@@ -23,7 +22,8 @@ use crate::{
         connect::Connect,
         forward::{Outcome, forward},
         linger::linger,
-        record::{Notes, Record},
+        record::{CLIENT_CLOSED_REQUEST, Notes, Record},
+        request::{self, RequestId, Then},
         seam::{Sink, Source},
         timer::{Idleness, Timer},
         tunnel::tunnel,
@@ -31,8 +31,14 @@ use crate::{
     },
 };
 
-/// Serves the requests of a connection, one after the other.
-pub(crate) async fn serve<C: Connect>(worker: &Worker<C>, caller: &Caller, stream: Stream, counted: &Counted) {
+/// Serves the requests of a connection, one after the other. One that turns out to speak HTTP/2 is given back, with what
+/// was read of it.
+pub(crate) async fn serve<C: Connect>(
+    worker: &Worker<C>,
+    caller: &Caller,
+    stream: Stream,
+    counted: &Counted,
+) -> Option<(Stream, Buffer)> {
     let mut connection =
         Connection { worker, caller, client: Client::new(stream), timer: worker.clock.timer(), served: 0, counted };
     poll_fn(|cx| {
@@ -44,16 +50,20 @@ pub(crate) async fn serve<C: Connect>(worker: &Worker<C>, caller: &Caller, strea
         let then = match connection.next_head().await {
             Next::Head { length, started } => connection.serve_request(length, started).await,
             Next::Refused { refusal, started } => connection.refuse_bytes(refusal, started).await,
+            Next::Http2 => return Some((connection.client.stream, connection.client.inbox)),
             Next::Closed => Afterwards::Close,
         };
         match then {
             Afterwards::Keep => {}
-            Afterwards::Close => return,
+            Afterwards::Close => return None,
             Afterwards::Reset => {
                 let _ = SockRef::from(&connection.client.stream).set_linger(Some(Duration::ZERO));
-                return;
+                return None;
             }
-            Afterwards::Linger => return Box::pin(linger(&mut connection.client.stream, &connection.timer)).await,
+            Afterwards::Linger => {
+                Box::pin(linger(&mut connection.client.stream, &connection.timer)).await;
+                return None;
+            }
         }
     }
 }
@@ -75,6 +85,8 @@ enum Next {
     Head { length: usize, started: Instant },
     /// What came is no request.
     Refused { refusal: Refusal, started: Instant },
+    /// The preface of HTTP/2.
+    Http2,
     /// Nothing.
     Closed,
 }
@@ -123,7 +135,11 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
                         self.counted.enter(ConnectionState::Reading);
                         Instant::now()
                     });
-                    if reading.is_worth_a_look(&client.inbox) {
+                    let preface = if is_first && config.http2 { is_preface(client.inbox.bytes()) } else { Some(false) };
+                    if preface == Some(true) {
+                        return Poll::Ready(Next::Http2);
+                    }
+                    if preface == Some(false) && reading.is_worth_a_look(&client.inbox) {
                         match worker.request.borrow_mut().read(client.inbox.bytes(), &config.head) {
                             Ok(Some(length)) => return Poll::Ready(Next::Head { length, started }),
                             Ok(None) => {}
@@ -168,7 +184,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
             request::begin(worker, &table, view, self.caller, keep_alive, &mut record)
         };
         let sent_before = self.client.outbox.written();
-        self.client.begin(length, begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
+        self.client.begin(length, begun.asked, begun.framing, begun.coding, begun.expects_continue, begun.body_limit);
 
         // By reference all along: what is moved into a future takes its room there twice.
         let afterwards = match &mut begun.then {
@@ -226,9 +242,17 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
         record.request_bytes = self.client.inbox.len() as u64;
         let length = self.client.inbox.len();
-        self.client.begin(length, Asked::default(), Framing::None, false, 0);
+        let speaks_http = self.served > 0 || names_http(self.client.inbox.bytes());
+        self.client.begin(length, Asked::default(), Framing::None, Coding::Pass, false, 0);
         let sent_before = self.client.outbox.written();
-        let afterwards = self.refuse(refusal, Asked::default(), &request_id, &mut record).await;
+        let afterwards = if speaks_http {
+            self.refuse(refusal, Asked::default(), &request_id, &mut record).await
+        } else {
+            // An answer would be as strange to the client as its words are to us (RFC 9113, 3.4, wants none).
+            record.status = refusal.status();
+            record.refusal = Some(refusal);
+            Afterwards::Linger
+        };
         record.sent_bytes = self.client.outbox.written() - sent_before;
         record.body_bytes = record.sent_bytes.saturating_sub(self.client.head_sent());
         record.finish(worker, self.caller.address, &worker.table());
@@ -285,7 +309,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
     async fn finish_answer(&mut self) -> Afterwards {
         let (client, timer) = (&mut self.client, &self.timer);
         timer.set(self.worker.config.write_timeout);
-        let sent = poll_fn(|cx| match client.poll_finish(cx) {
+        let sent = poll_fn(|cx| match client.poll_finish(cx, b"") {
             Poll::Pending if timer.has_fired() => Poll::Ready(false),
             flushed => flushed.map(|flushed| flushed.is_ok()),
         });
@@ -296,9 +320,6 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
     }
 }
-
-/// nginx's status for a client that left before the answer.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// The reading of a head.
 struct Reading {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{incoming::Incoming, outbox::Outbox};
 use crate::{
-    http::{Asked, Coding, Framing, Limits, Response, ResponseView},
+    http::{Asked, Coding, Framing, Limits, Response, ResponseView, body::write_last_chunk},
     proxy::{
         buffer::{Buffer, Size},
         seam::{Head, HeadError, Sink, Source, SourceError, Upstream},
@@ -24,6 +24,8 @@ pub(crate) struct Endpoint<'w, S> {
     inbox: Buffer,
     /// The request's head, and small bodies behind it. It stays until the request is over, to be sent again.
     outbox: Outbox,
+    /// Whether the body must be made into chunks; the last one was not sent yet.
+    sends_chunks: bool,
     asked: Asked,
     /// The worker's storage for response heads. A head is looked at as soon as it is read, never across a wait.
     storage: &'w RefCell<Response>,
@@ -49,11 +51,18 @@ pub(crate) struct Remains<S> {
 
 impl<'w, S: AsyncRead + AsyncWrite + Unpin> Endpoint<'w, S> {
     /// A try on `stream`, with the request's head in `outbox`.
-    pub(crate) fn new(stream: S, outbox: Outbox, asked: Asked, storage: &'w RefCell<Response>) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        outbox: Outbox,
+        sends_chunks: bool,
+        asked: Asked,
+        storage: &'w RefCell<Response>,
+    ) -> Self {
         Self {
             stream,
             inbox: Buffer::new(Size::Large),
             outbox,
+            sends_chunks,
             asked,
             storage,
             head_length: 0,
@@ -61,16 +70,6 @@ impl<'w, S: AsyncRead + AsyncWrite + Unpin> Endpoint<'w, S> {
             keep_alive: false,
             received: 0,
         }
-    }
-
-    /// Whether the endpoint may have seen a part of the request.
-    pub(crate) fn has_sent(&self) -> bool {
-        self.outbox.written() > 0
-    }
-
-    /// How many bytes of the answer's body have come, without framing.
-    pub(crate) fn body_received(&self) -> u64 {
-        self.body.payload()
     }
 
     /// Ends the try. The connection can be used again only where both request and answer are over: what is left of one
@@ -95,6 +94,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for Endpoint<'_, S> {
         self.body.is_complete()
     }
 
+    fn trailers(&self) -> &[u8] {
+        self.body.trailers()
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SourceError>> {
         self.body.poll_read(cx, &mut self.stream, &mut self.inbox)
     }
@@ -102,20 +105,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for Endpoint<'_, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink for Endpoint<'_, S> {
     fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>> {
-        self.outbox.poll_send(cx, &mut self.stream, body)
+        if self.sends_chunks {
+            self.outbox.poll_send_chunk(cx, &mut self.stream, body)
+        } else {
+            self.outbox.poll_send(cx, &mut self.stream, body)
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.outbox.poll_flush(cx, &mut self.stream)
     }
 
-    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The last chunk passed with the others.
+    fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &[u8]) -> Poll<io::Result<()>> {
+        // Where chunks pass as they came, the last one passed with the others.
+        if self.sends_chunks {
+            write_last_chunk(trailers, self.outbox.head());
+            self.sends_chunks = false;
+        }
         self.outbox.poll_flush(cx, &mut self.stream)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Upstream for Endpoint<'_, S> {
+    const FRAMED: bool = true;
+
+    fn has_sent(&self) -> bool {
+        self.outbox.written() > 0
+    }
+
+    fn body_received(&self) -> u64 {
+        self.body.payload()
+    }
+
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, HeadError>> {
         loop {
             if !self.inbox.is_empty() {

@@ -2,14 +2,18 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
 
+use super::{
+    over::TLS,
+    wire::Wire,
+};
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
     lifecycle::{Drainer, Phase, drain},
@@ -19,7 +23,8 @@ use crate::{
         Config, Connect, Proxy, RoutingTable, Shared, Tcp,
         log::{self, Format},
     },
-    route::{Affinity, Host, HostBuilder, PathRule, Policy, Route, Side, Split},
+    route::{Affinity, Canary, Host, HostBuilder, PathRule, Policy, Route, Rule, Share, Side, Split},
+    tls::{self, CertificateSet, Certificates},
     upstream::{Cluster, EndpointSpec, Endpoints},
 };
 
@@ -30,7 +35,11 @@ pub(super) const GENEROUS: Duration = Duration::from_secs(20);
 
 /// A gateway that serves `shop.example` from a cluster.
 pub(super) struct Gateway {
+    /// Where clients come in: with TLS, where the tests are over it.
     pub(super) address: SocketAddr,
+    pub(super) plain_address: SocketAddr,
+    pub(super) tls_address: SocketAddr,
+    pub(super) certificates: Arc<Live<Certificates>>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) table: Arc<Live<RoutingTable>>,
     pub(super) drainer: Drainer,
@@ -46,6 +55,8 @@ pub(super) struct Setup {
     pub(super) config: Config,
     pub(super) policy: Policy,
     pub(super) affinity: Option<Affinity>,
+    /// The endpoints of a canary that is sent every request; there is no canary where there are none.
+    pub(super) canary: Vec<SocketAddr>,
     pub(super) format: Format,
 }
 
@@ -69,24 +80,51 @@ impl Gateway {
     }
 
     pub(super) fn start<C: Connect + Clone + Send>(setup: Setup, endpoints: &[SocketAddr], connect: &C) -> Self {
-        let config = Config { listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))], ..setup.config };
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = Config { listen: vec![free], listen_tls: vec![free], ..setup.config };
         let workers = config.workers.get();
         let (metrics, meters) = Metrics::new(&Settings { workers, ..Settings::default() });
         let log = Arc::new(Mutex::new(Vec::new()));
         let out = Box::new(LogSink(Arc::clone(&log)));
         let (log_writer, logs) = log::start(setup.format, out, workers, metrics.meters()).unwrap();
-        let cluster = cluster(endpoints);
-        let table = table(&cluster, &metrics, setup.policy, setup.affinity);
+        let cluster = cluster("web", endpoints);
+        let mut split = Split::to(Side::new(Arc::clone(&cluster), "shop-web-80"));
+        split.affinity = setup.affinity.map(Arc::new);
+        if !setup.canary.is_empty() {
+            split.canaries = [canary(&setup.canary)].into_iter().collect();
+        }
+        let table = table(split, &metrics, setup.policy);
         let table = Arc::new(Live::new(table));
+        let certificates = Arc::new(Live::new(certificates()));
         let (drainer, drain) = drain();
-        let shared = Shared { table: Arc::clone(&table), drain, metrics: metrics.clone(), epoch: Instant::now() };
+        let shared = Shared {
+            credentials: Arc::default(),
+            table: Arc::clone(&table),
+            certificates: Arc::clone(&certificates),
+            drain,
+            metrics: metrics.clone(),
+            epoch: Instant::now(),
+        };
         let proxy = Proxy::start_with(config, &shared, connect, meters, logs).unwrap();
-        let address = proxy.local_addrs()[0];
-        Self { address, cluster, table, drainer, metrics, log, log_writer: Some(log_writer), proxy: Some(proxy) }
+        let (plain_address, tls_address) = (proxy.local_addrs()[0], proxy.local_tls_addrs()[0]);
+        Self {
+            address: if TLS { tls_address } else { plain_address },
+            plain_address,
+            tls_address,
+            certificates,
+            cluster,
+            table,
+            drainer,
+            metrics,
+            log,
+            log_writer: Some(log_writer),
+            proxy: Some(proxy),
+        }
     }
 
     pub(super) fn connect(&self) -> Line {
-        Line::new(TcpStream::connect(self.address).unwrap())
+        let socket = TcpStream::connect(self.address).unwrap();
+        Line::over(if TLS { Wire::tls(socket) } else { Wire::Plain(socket) })
     }
 
     /// Sends a request on a connection of its own and reads the answer.
@@ -136,15 +174,42 @@ impl Drop for Gateway {
     }
 }
 
-fn cluster(endpoints: &[SocketAddr]) -> Arc<Cluster> {
-    let key =
-        ClusterKey { namespace: "shop".into(), service: "web".into(), port: PortRef::Number(80), via: Via::default() };
+/// The certificate of `shop.example`, for every name.
+fn certificates() -> Certificates {
+    static SET: OnceLock<Arc<CertificateSet>> = OnceLock::new();
+    let set = SET.get_or_init(|| {
+        Arc::new(CertificateSet::of([tls::testing::certificate(&["shop.example"], tls::Made::EcdsaP256)]))
+    });
+    let mut certificates = Certificates::default();
+    certificates.set_default(set.clone());
+    certificates
+}
+
+fn cluster(service: &str, endpoints: &[SocketAddr]) -> Arc<Cluster> {
+    let key = ClusterKey {
+        namespace: "shop".into(),
+        service: service.into(),
+        port: PortRef::Number(80),
+        via: Via::default(),
+    };
     let cluster = Cluster::new(key);
     cluster.replace(&Endpoints::of(endpoints.iter().copied().map(EndpointSpec::new)));
     cluster
 }
 
-fn table(cluster: &Arc<Cluster>, metrics: &Metrics, policy: Policy, affinity: Option<Affinity>) -> RoutingTable {
+/// A canary that is sent every request.
+fn canary(endpoints: &[SocketAddr]) -> Canary<Arc<Cluster>> {
+    Canary {
+        ingress: ObjectKey::ingress("shop", "web-canary"),
+        side: Side::new(cluster("web-canary", endpoints), "shop-web-canary-80"),
+        rule: Rule::default(),
+        share: Share { weight: 1, total: 1 },
+        sticky: None,
+        keeps_sessions: true,
+    }
+}
+
+fn table(split: Split<Arc<Cluster>>, metrics: &Metrics, policy: Policy) -> RoutingTable {
     let host: Hostname = Hostname::parse("shop.example").unwrap();
     let labels = RouteLabels {
         namespace: "shop".into(),
@@ -153,8 +218,6 @@ fn table(cluster: &Arc<Cluster>, metrics: &Metrics, policy: Policy, affinity: Op
         path: "/".into(),
         host: "shop.example".into(),
     };
-    let mut split = Split::to(Side::new(Arc::clone(cluster), "shop-web-80"));
-    split.affinity = affinity.map(Arc::new);
     let route = Route {
         id: RouteId {
             host: host.clone(),
@@ -261,7 +324,7 @@ pub(super) fn nobody() -> SocketAddr {
 
 /// A connection, seen from either end.
 pub(super) struct Line {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Wire,
     read: Vec<u8>,
     log: Option<Arc<Mutex<Vec<Message>>>>,
 }
@@ -278,9 +341,14 @@ pub(super) struct Message {
 
 impl Line {
     pub(super) fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(GENEROUS)).unwrap();
-        stream.set_write_timeout(Some(GENEROUS)).unwrap();
-        stream.set_nodelay(true).unwrap();
+        Self::over(Wire::Plain(stream))
+    }
+
+    pub(super) fn over(stream: Wire) -> Self {
+        let socket = stream.socket();
+        socket.set_read_timeout(Some(GENEROUS)).unwrap();
+        socket.set_write_timeout(Some(GENEROUS)).unwrap();
+        socket.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new(), log: None }
     }
 
@@ -397,12 +465,12 @@ impl Line {
     }
 
     pub(super) fn shutdown(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.stream.shutdown();
     }
 
     /// Ends the connection with a reset.
     pub(super) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        socket2::SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Reads more; false where the connection has ended.
@@ -414,10 +482,15 @@ impl Line {
                 self.read.extend_from_slice(&bytes[..count]);
                 true
             }
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => false,
+            Err(error) if ended(&error) => false,
             Err(error) => panic!("nothing came: {error}"),
         }
     }
+}
+
+/// Whether a connection has ended: also where TLS was not told so.
+fn ended(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof)
 }
 
 impl Message {

@@ -198,3 +198,14 @@ fn an_endpoint_that_resets_in_its_answer_resets_nothing_else() {
     line.rest();
     wait_until("other connections are served", || gateway.ask(GET).status() == 200);
 }
+
+#[test]
+fn who_does_not_speak_http_is_not_answered_in_it() {
+    let gateway = Gateway::to(&[&Endpoint::ok()]);
+    for bytes in ["INVALID CONNECTION PREFACE\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n"] {
+        let mut line = gateway.connect();
+        line.send(bytes);
+        assert_eq!(line.rest(), b"", "{bytes}");
+    }
+    wait_until("they are counted", || gateway.metric("serin_refusals_total") == 2);
+}

@@ -8,6 +8,7 @@ use std::{
 
 use super::harness::*;
 use crate::{
+    tls::Connector,
     lifecycle::Phase,
     proxy::{Config, Connect, Stream, Tcp},
     upstream,
@@ -125,9 +126,9 @@ struct Panics;
 impl Connect for Panics {
     type Stream = Stream;
 
-    async fn connect(&self, endpoint: &upstream::Endpoint) -> io::Result<Stream> {
+    async fn connect(&self, endpoint: &upstream::Endpoint, tls: Option<&Connector>) -> io::Result<Stream> {
         assert_ne!(endpoint.address().port(), 1, "a defect, as the test wants it");
-        Tcp.connect(endpoint).await
+        Tcp.connect(endpoint, tls).await
     }
 
     fn is_open(stream: &Stream) -> bool {
@@ -164,7 +165,7 @@ struct Pingora(std::sync::Arc<pingora_core::connectors::TransportConnector>);
 impl Connect for Pingora {
     type Stream = pingora_core::protocols::Stream;
 
-    async fn connect(&self, endpoint: &upstream::Endpoint) -> io::Result<Self::Stream> {
+    async fn connect(&self, endpoint: &upstream::Endpoint, _: Option<&Connector>) -> io::Result<Self::Stream> {
         let mut peer = pingora_core::upstreams::peer::HttpPeer::new(endpoint.address(), false, String::new());
         peer.options.connection_timeout = Some(Duration::from_secs(5));
         self.0.new_stream(&peer).await.map_err(io::Error::other)

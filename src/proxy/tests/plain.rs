@@ -1,6 +1,6 @@
 //! Requests that nothing goes wrong with.
 
-use super::harness::*;
+use super::{harness::*, over::TLS};
 use crate::proxy::{Config, log::Format};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
@@ -27,16 +27,17 @@ fn the_endpoint_is_told_of_the_client_and_a_client_is_not_believed() {
          X-Forwarded-Proto: https\r\nConnection: x-hop\r\nX-Hop: 1\r\nX-Kept: 1\r\n\r\n",
     );
     let seen = &endpoint.seen()[0];
-    let port = gateway.address.port().to_string();
+    let plain = gateway.address.port().to_string();
+    let (scheme, port) = if TLS { ("https", "443") } else { ("http", &*plain) };
     for (name, value) in [
         ("host", "shop.example:8080"),
         ("x-real-ip", "127.0.0.1"),
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-host", "shop.example:8080"),
-        ("x-forwarded-port", &port),
-        ("x-forwarded-proto", "http"),
-        ("x-forwarded-scheme", "http"),
-        ("x-scheme", "http"),
+        ("x-forwarded-port", port),
+        ("x-forwarded-proto", scheme),
+        ("x-forwarded-scheme", scheme),
+        ("x-scheme", scheme),
         ("x-original-forwarded-for", "10.9.9.9"),
         ("x-kept", "1"),
     ] {
@@ -218,7 +219,10 @@ fn a_request_is_measured_and_logged() {
     let request = "POST /cart HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: tester\r\nReferer: here\r\n\
                    X-Request-ID: one\r\nContent-Length: 4\r\n\r\nbody";
     assert_eq!(gateway.ask(request).status(), 200);
-    gateway.ask("nonsense\r\n\r\n");
+    // Who does not name HTTP gets no answer in it, but a line in the log.
+    let mut line = gateway.connect();
+    line.send("nonsense\r\n\r\n");
+    assert_eq!(line.rest(), b"");
     wait_until("both are counted", || gateway.metric("nginx_ingress_controller_nginx_process_requests_total") == 2);
     assert_eq!(gateway.metric("nginx_ingress_controller_requests{"), 1);
     let endpoint = endpoint.address.to_string();

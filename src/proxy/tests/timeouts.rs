@@ -9,6 +9,7 @@ use std::{
 
 use super::harness::*;
 use crate::{
+    tls::Connector,
     proxy::{Config, Connect, log::Format},
     route::{Policy, Retry, RetryOn},
     upstream,
@@ -98,7 +99,7 @@ struct Unreachable;
 impl Connect for Unreachable {
     type Stream = tokio::net::TcpStream;
 
-    async fn connect(&self, _: &upstream::Endpoint) -> io::Result<tokio::net::TcpStream> {
+    async fn connect(&self, _: &upstream::Endpoint, _: Option<&Connector>) -> io::Result<tokio::net::TcpStream> {
         std::future::pending().await
     }
 

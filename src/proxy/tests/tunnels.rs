@@ -38,7 +38,7 @@ fn after_an_upgrade_bytes_go_both_ways() {
     assert_eq!(answer.field("sec-websocket-accept"), Some("x"));
     assert_eq!(line.take(10), b"helloearly");
     let large = vec![b'z'; 300_000];
-    let mut sender = Line::new(line.stream.try_clone().unwrap());
+    let mut sender = Line::over(line.stream.try_clone().unwrap());
     let sent = large.clone();
     let sending = std::thread::spawn(move || sender.send(sent));
     assert!(line.take(300_000) == large);

@@ -1,7 +1,7 @@
 //! The annotations of balancing and of the way to endpoints.
 
 use super::{Annotation, Group, Kind, Risk, Scope, Typed, value};
-use crate::route::{Algorithm, HashKey};
+use crate::route::{Algorithm, BackendProtocol, HashKey};
 
 pub(super) const RECORDS: &[&Annotation] = &[
     &LOAD_BALANCE.annotation,
@@ -16,27 +16,19 @@ pub(super) const RECORDS: &[&Annotation] = &[
     &CONNECTION_PROXY_HEADER,
     &X_FORWARDED_PREFIX,
     &PROXY_HTTP_VERSION,
-    &PROXY_SSL_SECRET,
-    &PROXY_SSL_VERIFY,
-    &PROXY_SSL_VERIFY_DEPTH,
-    &PROXY_SSL_CIPHERS,
-    &PROXY_SSL_PROTOCOLS,
-    &PROXY_SSL_NAME,
-    &PROXY_SSL_SERVER_NAME,
 ];
 
-/// What the endpoints speak (`backend-protocol`).
+/// What `backend-protocol` can say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::translate) enum BackendProtocol {
-    Http,
-    /// One that is not built yet.
-    Other,
+pub(in crate::translate) enum WrittenProtocol {
+    Spoken(BackendProtocol),
+    /// FastCGI, which is not spoken here.
+    Fcgi,
 }
 
 const ALGORITHMS: &[&str] =
     &["round_robin", "ewma", "least_conn", "chash", "chashsubset", "sticky_balanced", "sticky_persistent"];
-const PROTOCOLS: &[&str] = &["HTTP", "AUTO_HTTP", "HTTPS", "GRPC", "GRPCS", "FCGI"];
-const NO_TLS_TO_ENDPOINTS: &str = "Endpoints are not spoken to by TLS yet, so there is nothing that it could apply to";
+const PROTOCOLS: &[&str] = &["HTTP", "HTTPS", "GRPC", "GRPCS", "AUTO_HTTP"];
 
 pub(in crate::translate) static LOAD_BALANCE: Typed<Algorithm> = Typed::new(
     Annotation::new("load-balance", Group::Upstream, Kind::Choice(ALGORITHMS))
@@ -98,12 +90,22 @@ pub(in crate::translate) static UPSTREAM_VHOST: Typed<HashKey> = Typed::new(
     |text| value::clean(text).and_then(|_| template(text)),
 );
 
-pub(in crate::translate) static BACKEND_PROTOCOL: Typed<BackendProtocol> = Typed::new(
+pub(in crate::translate) static BACKEND_PROTOCOL: Typed<WrittenProtocol> = Typed::new(
     Annotation::new("backend-protocol", Group::Upstream, Kind::Choice(PROTOCOLS))
-        .default("HTTP")
-        .partly("`HTTP` so far, which `AUTO_HTTP` also means; paths with another value are closed.")
-        .doc("What the endpoints speak."),
-    |text| value::choice(text, PROTOCOLS).map(|at| if at < 2 { BackendProtocol::Http } else { BackendProtocol::Other }),
+        .partly("`FCGI` is refused, and closes the paths.")
+        .doc(
+            "What the endpoints speak; `AUTO_HTTP` is what the client used. Where it is not set, the `appProtocol` of \
+             the Service's port says it (`http`, `https`, `grpc`, `kubernetes.io/h2c`, `kubernetes.io/ws`, \
+             `kubernetes.io/wss`), which ingress-nginx does not read, and otherwise it is `HTTP`.",
+        ),
+    |text| {
+        use BackendProtocol::{AutoHttp, Grpc, Grpcs, Http, Https};
+        if text.eq_ignore_ascii_case("FCGI") {
+            return Ok(WrittenProtocol::Fcgi);
+        }
+        let at = value::choice(text, PROTOCOLS)?;
+        Ok(WrittenProtocol::Spoken([Http, Https, Grpc, Grpcs, AutoHttp][at]))
+    },
 );
 
 static FASTCGI_INDEX: Annotation = Annotation::new("fastcgi-index", Group::NginxOnly, Kind::Text)
@@ -131,44 +133,6 @@ static PROXY_HTTP_VERSION: Annotation =
         .default("1.1")
         .differs("Endpoints are asked by HTTP/1.1 in any case; those that answer by HTTP/1.0 are understood")
         .doc("The version of HTTP that endpoints are asked by.");
-
-static PROXY_SSL_SECRET: Annotation = Annotation::new("proxy-ssl-secret", Group::BackendTls, Kind::Object)
-    .risk(Risk::Medium)
-    .not_yet(NO_TLS_TO_ENDPOINTS)
-    .doc("The Secret with the certificates for TLS to endpoints.");
-
-static PROXY_SSL_VERIFY: Annotation =
-    Annotation::new("proxy-ssl-verify", Group::BackendTls, Kind::Choice(&["on", "off"]))
-        .default("off")
-        .not_yet(NO_TLS_TO_ENDPOINTS)
-        .doc("Whether the certificates of endpoints are verified.");
-
-static PROXY_SSL_VERIFY_DEPTH: Annotation = Annotation::new("proxy-ssl-verify-depth", Group::BackendTls, Kind::Number)
-    .default("1")
-    .not_yet(NO_TLS_TO_ENDPOINTS)
-    .doc("How long the chain of an endpoint's certificate may be.");
-
-static PROXY_SSL_CIPHERS: Annotation = Annotation::new("proxy-ssl-ciphers", Group::BackendTls, Kind::Text)
-    .default("DEFAULT")
-    .risk(Risk::Medium)
-    .not_yet(NO_TLS_TO_ENDPOINTS)
-    .doc("The ciphers for TLS to endpoints.");
-
-static PROXY_SSL_PROTOCOLS: Annotation = Annotation::new("proxy-ssl-protocols", Group::BackendTls, Kind::Text)
-    .default("TLSv1.2")
-    .not_yet(NO_TLS_TO_ENDPOINTS)
-    .doc("The versions of TLS to endpoints.");
-
-static PROXY_SSL_NAME: Annotation = Annotation::new("proxy-ssl-name", Group::BackendTls, Kind::Template)
-    .risk(Risk::High)
-    .not_yet(NO_TLS_TO_ENDPOINTS)
-    .doc("The name that the certificates of endpoints must have.");
-
-static PROXY_SSL_SERVER_NAME: Annotation =
-    Annotation::new("proxy-ssl-server-name", Group::BackendTls, Kind::Choice(&["on", "off"]))
-        .default("off")
-        .not_yet(NO_TLS_TO_ENDPOINTS)
-        .doc("Whether endpoints are told the name that is asked for.");
 
 fn template(text: &str) -> Result<HashKey, value::Fault> {
     HashKey::parse(text).map_err(|error| format!("cannot be used: {error}"))

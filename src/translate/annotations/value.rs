@@ -41,6 +41,8 @@ pub enum Kind {
     Url,
     /// Addresses and networks between commas.
     Networks,
+    /// A DNS name or an address.
+    Host,
     /// The name of an object, or namespace and name.
     Object,
     /// Configuration of nginx.
@@ -71,6 +73,7 @@ impl Kind {
             Self::Status => "status".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Networks => "networks".to_owned(),
+            Self::Host => "DNS name or address".to_owned(),
             Self::Object => "name of an object".to_owned(),
             Self::Snippet => "nginx configuration".to_owned(),
         }
@@ -104,6 +107,7 @@ impl Kind {
             Self::Status => "Write a status of a redirect, such as `\"302\"`".to_owned(),
             Self::Url => "Write a URL that begins with `http://` or `https://`".to_owned(),
             Self::Networks => "Write networks with commas between, such as `10.0.0.0/8,2001:db8::/32`".to_owned(),
+            Self::Host => "Write a DNS name or an address, such as `web.shop.svc`".to_owned(),
             Self::Object => "Write the name of an object".to_owned(),
             Self::Snippet => "Remove it".to_owned(),
         }
@@ -187,9 +191,13 @@ pub(super) fn list(text: &str) -> Result<Vec<String>, Fault> {
     Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
-/// One value, or several between `||`.
+/// One value, or several between `||`. An empty one is hardly meant: it would take every request whose field is empty.
 pub(super) fn values(text: &str) -> Result<Vec<String>, Fault> {
-    Ok(text.split("||").map(|value| value.trim().to_owned()).collect())
+    let values: Vec<_> = text.split("||").map(|value| value.trim().to_owned()).collect();
+    if values.iter().any(String::is_empty) {
+        return Err("has an empty value before or after `||`".to_owned());
+    }
+    Ok(values)
 }
 
 /// The name of a header: a token of RFC 9110, where `_` is `-`, as nginx's variables have it.
@@ -316,6 +324,14 @@ mod tests {
             assert!(seconds(text).is_err(), "{text:?}");
         }
         assert_eq!(seconds_or_zero("0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn of_several_values_none_is_empty() {
+        assert_eq!(values("a || b|c"), Ok(vec!["a".to_owned(), "b|c".to_owned()]));
+        for text in ["a||", "||a", "a|| ||b", "||"] {
+            assert!(values(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

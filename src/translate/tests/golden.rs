@@ -16,6 +16,7 @@ use crate::{
     key::{ClusterKey, RouteId},
     problem::Problem,
     route::{Balance, Canary, Host, HostTable, PathRule, Policy, Route, Side},
+    tls::Credentials,
     translate::{Translation, translate},
     upstream::{Endpoints, Origin},
 };
@@ -85,6 +86,11 @@ fn shown(translation: &Translation) -> String {
         .collect();
     let clusters: Map<_, _> =
         translation.clusters.values().map(|cluster| (cluster.key.to_string(), endpoints(&cluster.endpoints))).collect();
+    let credentials: Map<_, _> = translation
+        .credentials
+        .values()
+        .map(|output| (output.key.to_string(), credentials(output.credentials.as_deref())))
+        .collect();
     let problems: Vec<_> = translation.problems.iter().map(problem).collect();
     let mut text = String::new();
     let default = translation.default_backend.as_ref().map(ToString::to_string);
@@ -92,6 +98,7 @@ fn shown(translation: &Translation) -> String {
         ("hosts", Value::Object(hosts)),
         ("default", json!(default)),
         ("clusters", Value::Object(clusters)),
+        ("credentials", Value::Object(credentials)),
         ("problems", json!(problems)),
     ];
     for (name, part) in parts {
@@ -183,10 +190,23 @@ fn endpoints(endpoints: &Endpoints) -> Value {
         Origin::Addresses(addresses) => json!(addresses),
         Origin::Name(name) => json!(format!("what DNS answers for {name}")),
     };
-    match endpoints.client_ip_affinity() {
-        Some(timeout) => json!({ "to": origin, "client-ip-affinity": timeout.as_secs() }),
-        None => origin,
+    let mut shown = Map::new();
+    if let Some(timeout) = endpoints.client_ip_affinity() {
+        shown.insert("client-ip-affinity".to_owned(), json!(timeout.as_secs()));
     }
+    if let Some(protocol) = endpoints.protocol() {
+        shown.insert("protocol".to_owned(), json!(protocol));
+    }
+    if shown.is_empty() {
+        return origin;
+    }
+    shown.insert("to".to_owned(), origin);
+    Value::Object(shown)
+}
+
+fn credentials(credentials: Option<&Credentials>) -> Value {
+    let Some(credentials) = credentials else { return json!("nothing") };
+    json!({ "authorities": credentials.authorities().len(), "client": credentials.client().is_some() })
 }
 
 /// A policy without what is the default.

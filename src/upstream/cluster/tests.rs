@@ -1,6 +1,6 @@
 //! What outlives a change of the endpoints, and what does not.
 
-use std::{num::NonZeroU32, sync::Barrier, thread};
+use std::{num::NonZeroU32, sync::Barrier, thread, time::Duration};
 
 use super::*;
 use crate::{
@@ -55,6 +55,18 @@ fn another_weight_is_no_other_endpoint() {
     let heavy = EndpointSpec { weight: NonZeroU32::new(3).unwrap(), ..address(1).into() };
     cluster.replace(&Endpoints::of([heavy, address(2).into()]));
     assert_eq!(endpoint(&cluster, 1), EndpointSnapshot { weight: 3, ..before });
+}
+
+#[test]
+fn another_protocol_is_no_other_endpoint() {
+    let cluster = cluster([1, 2]);
+    assert_eq!(cluster.protocol(), None);
+    let before = endpoint(&cluster, 1);
+    cluster.replace(&endpoints([1, 2]).with_protocol(Some(Transport::H2C)));
+    assert_eq!(cluster.protocol(), Some(Transport::H2C));
+    assert_eq!(endpoint(&cluster, 1), before);
+    cluster.replace(&endpoints([1, 2]));
+    assert_eq!(cluster.protocol(), None, "the Service says nothing any more");
 }
 
 #[test]

@@ -1,26 +1,29 @@
 //! A request's head, from reading to what is done with it.
 //!
-//! All of this happens between two waits: the head lies in the connection's buffer, is decided on there, and is written
-//! with its changes straight into what will be sent to the endpoint.
+//! All of this happens between two waits: the head lies in a buffer, is decided on there, and is written with its changes
+//! straight into what will be sent to the endpoint. A head that came in frames has the form of HTTP/1 here, too.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use smallvec::SmallVec;
+use tracing::debug;
 
-use super::outbox::Outbox;
+use super::{
+    RoutingTable,
+    caller::Caller,
+    connect::Connect,
+    forward::Job,
+    h1::Outbox,
+    origin::Origin,
+    record::{Notes, Record},
+    session::Selection,
+    worker::Worker,
+};
 use crate::{
-    http::{Asked, Forwarded, Framing, Refusal, RequestView, write_request},
+    http::{Asked, Coding, Framing, Refusal, RequestView, write_request},
     metrics::Method,
-    proxy::{
-        RoutingTable,
-        caller::Caller,
-        connect::Connect,
-        forward::Job,
-        record::{Notes, Record},
-        session::Selection,
-        worker::Worker,
-    },
-    route::{self, NoTrace, Plan, Request, Scheme, Why},
+    route::{self, BackendTls, NoTrace, Plan, Policy, Request, Scheme, TlsVersions, Why},
+    tls::{Connector, Terms},
 };
 
 /// What has to be known of a request when its head is gone.
@@ -30,6 +33,8 @@ pub(crate) struct Begun<'t> {
     pub(crate) framing: Framing,
     pub(crate) expects_continue: bool,
     pub(crate) body_limit: u64,
+    /// How the endpoint wants the body.
+    pub(crate) coding: Coding,
     /// The request id, for a refusal.
     pub(crate) request_id: RequestId,
     pub(crate) then: Then<'t>,
@@ -41,6 +46,7 @@ pub(crate) struct Begun<'t> {
 pub(crate) enum Then<'t> {
     /// It is sent on, with this head.
     Forward(Job<'t>, Outbox),
+    /// It is answered without a body; where there is no location, none is written.
     Redirect {
         status: u16,
         location: Vec<u8>,
@@ -54,7 +60,7 @@ pub(crate) type RequestId = SmallVec<[u8; 32]>;
 /// A request as the decision wants to see it.
 struct Asking<'a> {
     view: RequestView<'a>,
-    caller: &'a Caller,
+    origin: &'a Origin<'a>,
     request_id: &'a [u8],
 }
 
@@ -85,15 +91,23 @@ pub(crate) fn begin<'t, C: Connect>(
         record.notes = Some(Notes::of(view, &request_id, &trace[3..35]));
     }
 
-    let asking = Asking { view, caller, request_id: &request_id };
+    let origin = Origin::of(&worker.config.trust, caller, view);
+    record.client = Some(origin.address);
+    let asking = Asking { view, origin: &origin, request_id: &request_id };
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
+    let mut coding = Coding::Pass;
     let then = match plan {
         Plan::Answer(answer) => {
             record.route = answer.route;
             match answer.why {
                 Why::Redirect { status, location } => Then::Redirect { status, location },
+                Why::Health => {
+                    // Nobody wants to read of these, and ingress-nginx does not log them.
+                    record.notes = None;
+                    Then::Redirect { status: 200, location: Vec::new() }
+                }
                 Why::NoRoute => Then::Refuse(Refusal::NotFound),
                 Why::NoEndpoints => Then::Refuse(Refusal::NoEndpoints),
                 Why::BadPath => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::Path)),
@@ -105,25 +119,30 @@ pub(crate) fn begin<'t, C: Connect>(
             record.route = Some(plan.route);
             record.canary = plan.canary.map(|canary| &*canary.side.name);
             body_limit = policy.body_limit.unwrap_or(u64::MAX);
+            let transport = policy.transport(plan.side.backend.protocol(), caller.own_scheme());
+            let connector = if transport.tls { connector(worker, policy, transport.http2).map(Some) } else { Ok(None) };
+            if transport.http2 {
+                coding = Coding::Decode;
+            }
             if matches!(view.framing(), Framing::Length(length) if length > body_limit) {
                 Then::Refuse(Refusal::BodyTooLarge)
+            } else if let Err(refusal) = connector {
+                Then::Refuse(refusal)
             } else {
                 let mut outbox = Outbox::default();
-                let forwarded = Forwarded::direct(
-                    caller.address_text.as_bytes(),
-                    caller.scheme.as_str().as_bytes(),
-                    caller.door.port_text.as_bytes(),
-                );
-                write_request(view, &plan.edits(forwarded, &request_id, traceparent), outbox.head());
+                let edits = plan.edits(origin.forwarded(), &request_id, traceparent);
+                write_request(view, &edits, outbox.head());
                 outbox.keep();
                 let user_agent = plan.affinity.and_then(|_| view.field(b"user-agent"));
                 let job = Job {
                     cluster: &plan.side.backend,
                     policy,
-                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, caller.address, plan.affinity),
+                    http2: transport.http2,
+                    tls: connector.unwrap_or_default(),
+                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, origin.address, plan.affinity),
                     keep_alive,
                     set_cookie: plan.set_cookie,
-                    scheme: asking.scheme(),
+                    scheme: origin.scheme,
                     user_agent: user_agent.map(<[u8]>::to_vec).unwrap_or_default(),
                 };
                 Then::Forward(job, outbox)
@@ -135,9 +154,29 @@ pub(crate) fn begin<'t, C: Connect>(
         framing: view.framing(),
         expects_continue: view.expects_continue(),
         body_limit,
+        coding,
         request_id,
         then,
     }
+}
+
+/// What connections to the endpoints of a route are made with. Where its terms cannot be kept, none may be made.
+fn connector<C: Connect>(worker: &Worker<C>, policy: &Policy, http2: bool) -> Result<Arc<Connector>, Refusal> {
+    let BackendTls { secret, verify, depth, name, server_name, versions } = &policy.backend_tls;
+    let terms = Terms {
+        secret: secret.clone(),
+        verify: *verify,
+        depth: *depth,
+        name: name.clone(),
+        server_name: *server_name,
+        tls12: *versions != TlsVersions::Only13,
+        tls13: *versions != TlsVersions::Only12,
+        http2,
+    };
+    worker.connectors.borrow_mut().get(&terms, &worker.shared.credentials.load()).map_err(|error| {
+        debug!(%error, "no connection to an endpoint may be made");
+        Refusal::ConnectFailed
+    })
 }
 
 /// The length of a `traceparent`.
@@ -163,6 +202,10 @@ impl Request for Asking<'_> {
         self.view.authority()
     }
 
+    fn public_authority(&self) -> &[u8] {
+        self.origin.host.unwrap_or(self.view.authority())
+    }
+
     fn target(&self) -> &[u8] {
         self.view.target()
     }
@@ -172,15 +215,15 @@ impl Request for Asking<'_> {
     }
 
     fn client(&self) -> IpAddr {
-        self.caller.address
+        self.origin.address
     }
 
     fn scheme(&self) -> Scheme {
-        self.caller.scheme
+        self.origin.scheme
     }
 
     fn port(&self) -> u16 {
-        self.caller.door.port
+        self.origin.port
     }
 
     fn request_id(&self) -> &[u8] {

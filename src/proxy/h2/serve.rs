@@ -1,0 +1,311 @@
+//! A client's HTTP/2 connection, and its streams.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use ::h2::{
+    Reason, RecvStream,
+    server::{Builder, Connection, SendResponse},
+};
+use ::http::Request;
+use bytes::Bytes;
+use tracing::debug;
+
+use super::{
+    body::{Inflow, Sender},
+    downstream::Client,
+    guard::{Guarded, Verdict},
+    head,
+};
+use crate::{
+    http::{Answer, Refusal, write_answer, write_refusal},
+    metrics::{Connection as Counted, ConnectionState, Count},
+    proxy::{
+        Stream,
+        accept::isolated,
+        buffer::{self, Buffer, Size},
+        caller::Caller,
+        connect::Connect,
+        forward::{Outcome, forward},
+        record::{CLIENT_CLOSED_REQUEST, Notes, Record},
+        request::{self, RequestId, Then},
+        seam::{Downstream, Sink},
+        timer::{Timer, until_fired},
+        tunnel::tunnel,
+        worker::Worker,
+    },
+};
+
+/// How many requests of a connection are served at once, as ingress-nginx has it.
+const STREAMS: u32 = 128;
+/// How many bytes of a request's body may wait here, and of all bodies of a connection. A client that sends more bodies
+/// than that, to endpoints that do not take them, waits for itself.
+const WINDOW: u32 = 64 << 10;
+const WINDOWS: u32 = 1 << 20;
+/// How many bytes of an answer may wait for the client.
+const WAITING: usize = 64 << 10;
+/// How many bytes the fields of a request may have, with the 32 that HTTP/2 adds for each: no less than what the reader
+/// of heads takes.
+const FIELDS: u32 = 64 << 10;
+/// How long a client may take to leave once it was told to.
+const LEAVING: Duration = Duration::from_secs(5);
+
+/// A client's connection and what its streams have in common.
+struct Shared<C: Connect> {
+    worker: Rc<Worker<C>>,
+    caller: Caller,
+    /// How many streams are served.
+    open: Cell<usize>,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// The client was told to make no more requests.
+    Leaving,
+}
+
+/// Serves a connection whose first bytes, the preface's, may be in `before`.
+pub(crate) async fn serve<C: Connect>(
+    worker: &Rc<Worker<C>>,
+    caller: Caller,
+    stream: Stream,
+    before: Buffer,
+    counted: &Counted,
+) {
+    let timer = worker.clock.timer();
+    poll_fn(|cx| {
+        timer.register(cx);
+        Poll::Ready(())
+    })
+    .await;
+    timer.set(worker.config.header_timeout);
+    counted.enter(ConnectionState::Reading);
+    let (stream, verdict) = Guarded::new(stream, before);
+    let handshake = settings().handshake(stream);
+    let Some(Ok(mut connection)) = until_fired(&timer, handshake).await else { return };
+
+    let shared = Rc::new(Shared { worker: Rc::clone(worker), caller, open: Cell::new(0) });
+    let mut draining = pin!(worker.shared.drain.started());
+    let mut phase = Phase::Serving;
+    let mut served = 0;
+    let leave = |connection: &mut Connection<_, _>, phase: &mut Phase| {
+        connection.graceful_shutdown();
+        *phase = Phase::Leaving;
+    };
+    timer.set(worker.config.keep_alive);
+    poll_fn(|cx| {
+        loop {
+            if phase == Phase::Serving && draining.as_mut().poll(cx).is_ready() {
+                leave(&mut connection, &mut phase);
+            }
+            if timer.has_fired() {
+                match (shared.open.get(), phase) {
+                    (1.., _) => timer.set(worker.config.keep_alive),
+                    (0, Phase::Serving) => {
+                        leave(&mut connection, &mut phase);
+                        timer.set(LEAVING);
+                    }
+                    (0, Phase::Leaving) => return Poll::Ready(()),
+                }
+            }
+            let busy = shared.open.get() > 0;
+            counted.enter(if busy { ConnectionState::Writing } else { ConnectionState::Waiting });
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    served += 1;
+                    if served == worker.config.keep_alive_requests {
+                        leave(&mut connection, &mut phase);
+                    }
+                    timer.set(worker.config.keep_alive);
+                    start(&shared, request, respond);
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    debug!(client = %shared.caller.address, %error, "a client's connection has ended");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Pending if verdict.replace(Verdict::Fine) == Verdict::Floods => {
+                    worker.meters.count(Count::Floods);
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+fn settings() -> Builder {
+    let mut settings = Builder::new();
+    settings
+        .max_concurrent_streams(STREAMS)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOWS)
+        .max_header_list_size(FIELDS)
+        .max_send_buffer_size(WAITING)
+        .enable_connect_protocol();
+    settings
+}
+
+/// Starts to serve a stream, in a task of its own.
+fn start<C: Connect>(shared: &Rc<Shared<C>>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    shared.open.set(shared.open.get() + 1);
+    let shared = Rc::clone(shared);
+    tokio::task::spawn_local(async move {
+        let _open = Open(&shared.open);
+        isolated(&shared.worker, shared.caller.address, one(&shared.worker, &shared.caller, request, respond)).await;
+    });
+}
+
+/// Counts a stream as open.
+struct Open<'c>(&'c Cell<usize>);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Serves a stream.
+async fn one<C: Connect>(
+    worker: &Worker<C>,
+    caller: &Caller,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let started = Instant::now();
+    let timer = worker.clock.timer();
+    poll_fn(|cx| {
+        timer.register(cx);
+        Poll::Ready(())
+    })
+    .await;
+    let table = worker.table();
+    let mut record = Record::new(started);
+    let (parts, body) = request.into_parts();
+    let inflow = Inflow::new(body, Sender::Client, u64::MAX);
+    let mut head = buffer::take_out();
+    let begun = {
+        // A nonce of HTTP/1's handshake, which frames do not have: 16 bytes in base64.
+        let mut nonce = *b"AAAAAAAAAAAAAAAAAAAAAA==";
+        nonce[..21].copy_from_slice(&worker.random_id()[..21]);
+        head::write_request(&parts, &nonce, inflow.is_complete(), &mut head).and_then(|()| {
+            let length = worker.request.borrow_mut().read_relayed(&head, &worker.config.head)?;
+            let storage = worker.request.borrow();
+            record.request_bytes = length as u64;
+            Ok(request::begin(worker, &table, storage.view(&head), caller, true, &mut record))
+        })
+    };
+    let mut client = Client::new(respond, inflow);
+    let (mut begun, request_id) = match begun {
+        Ok(begun) => {
+            client.begin(begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
+            let id = begun.request_id.clone();
+            (Ok(begun), id)
+        }
+        Err(refusal) => {
+            let id = RequestId::from(worker.random_id());
+            if worker.log.borrow().is_on() {
+                record.notes = Some(Notes::raw(&head, &id));
+            }
+            (Err(refusal), id)
+        }
+    };
+    buffer::give_out(head);
+
+    let refused = match begun.as_mut().map(|begun| &mut begun.then) {
+        Err(refusal) => Some(*refusal),
+        Ok(Then::Refuse(refusal)) => Some(*refusal),
+        Ok(Then::Redirect { status, location }) => {
+            record.status = *status;
+            let date = worker.date();
+            let fields: [(&[u8], &[u8]); 2] = [(b"Date", &date), (b"Location", location)];
+            let mut answer = buffer::take_out();
+            write_answer(&Answer { status: *status, fields: &fields, body: b"" }, client.asked(), true, &mut answer);
+            answer_own(worker, &timer, &mut client, &answer).await;
+            buffer::give_out(answer);
+            None
+        }
+        Ok(Then::Forward(job, outbox)) => {
+            let idle = job.policy.timeouts.read;
+            match forward(worker, &mut client, &timer, job, outbox, &mut record).await {
+                Outcome::Answered => None,
+                Outcome::Refused(refusal) => Some(refusal),
+                Outcome::Truncated => {
+                    client.reset();
+                    None
+                }
+                Outcome::Gone => {
+                    if record.status == 0 {
+                        record.status = CLIENT_CLOSED_REQUEST;
+                    }
+                    None
+                }
+                Outcome::Switched(mut remains, lease) => {
+                    let _tunnel = worker.tunnels.enter();
+                    record.sent_bytes = client.head_sent();
+                    if let Some(mut stream) = client.into_tunnel() {
+                        let (from_client, from_endpoint) =
+                            (Buffer::new(Size::Small), std::mem::take(&mut remains.inbox));
+                        let endpoint = &mut remains.stream;
+                        let through = tunnel(&mut stream, from_client, endpoint, from_endpoint, &timer, idle);
+                        let through = Box::pin(through).await;
+                        drop(lease);
+                        record.tunnelled(through.received, through.sent);
+                    }
+                    record.finish(worker, caller.address, &table);
+                    return;
+                }
+            }
+        }
+    };
+    if let Some(refusal) = refused {
+        refuse(worker, &timer, &mut client, refusal, &request_id, &mut record).await;
+    }
+    record.request_bytes += client.body_received();
+    record.body_bytes = client.body_sent();
+    record.sent_bytes = client.head_sent() + client.body_sent();
+    record.finish(worker, caller.address, &table);
+}
+
+/// Tells the client that its request cannot be served.
+async fn refuse<C: Connect>(
+    worker: &Worker<C>,
+    timer: &Timer,
+    client: &mut Client,
+    refusal: Refusal,
+    request_id: &RequestId,
+    record: &mut Record<'_>,
+) {
+    record.status = refusal.status();
+    record.refusal = Some(refusal);
+    let mut answer = buffer::take_out();
+    write_refusal(refusal, client.asked(), request_id, &worker.date(), true, &mut answer);
+    answer_own(worker, timer, client, &answer).await;
+    buffer::give_out(answer);
+}
+
+/// Sends an answer of our own, which is written in the form of HTTP/1.
+async fn answer_own<C: Connect>(worker: &Worker<C>, timer: &Timer, client: &mut Client, answer: &[u8]) {
+    let mut body = client.answer_own(answer, &worker.response);
+    timer.set(worker.config.write_timeout);
+    let sending = poll_fn(|cx| {
+        while !body.is_empty() {
+            match client.poll_send(cx, body) {
+                Poll::Ready(Ok(sent)) => body = &body[sent..],
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        client.poll_finish(cx, b"").map(|_| ())
+    });
+    until_fired(timer, sending).await;
+}

@@ -1,0 +1,12 @@
+//! The suite over plain TCP.
+
+suite!(
+    #[expect(dead_code, reason = "some of it is for the tests of TLS alone")]
+    tls: false
+);
+
+// About what is told of a connection that shows less than TLS does.
+#[path = "forwarded.rs"]
+mod forwarded;
+#[path = "introductions.rs"]
+mod introductions;

@@ -1,0 +1,6 @@
+//! The suite over TLS.
+
+suite!(tls: true);
+
+#[path = "tls.rs"]
+mod tls;
