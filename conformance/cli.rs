@@ -286,6 +286,8 @@ fn explain_believes_the_proxies_that_the_gateway_would_believe() {
     for expected in ["the proxy 10.0.0.1 is believed", "X-Real-IP: 192.0.2.1", "X-Forwarded-Proto: https"] {
         assert!(believed.contains(expected), "no {expected:?} in {believed}");
     }
+    // The proxy has said the same, and it is the endpoint's all the same.
+    assert!(believed.contains("= X-Forwarded-Proto: https\n"), "{believed}");
     let stranger = explain("172.16.0.0/12");
     assert!(stranger.contains("X-Real-IP: 10.0.0.1") && stranger.contains("X-Forwarded-Proto: http\n"), "{stranger}");
 }

@@ -108,3 +108,69 @@ impl route::Request for Asking<'_> {
         self.view.request_id().unwrap_or(b"00000000000000000000000000000000")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Limits, Request};
+
+    /// What is noted, and what the endpoint is told, of a request of 10.0.0.1 to this port with these fields.
+    fn told(scheme: Scheme, port: u16, fields: &[(&str, &str)], trust: &Trust) -> (Option<String>, [String; 5]) {
+        let host = [("Host", "shop.example")];
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let imagined = Imagined {
+            method: "GET".to_owned(),
+            scheme,
+            port,
+            target: "/".to_owned(),
+            fields: host.iter().chain(fields).map(owned).collect(),
+            client: [10, 0, 0, 1].into(),
+        };
+        let (bytes, mut head) = (imagined.to_bytes(), Request::new());
+        head.read(&bytes, &Limits::REQUEST).expect("the request can be served").expect("it is whole");
+        let asking = Asking::new(head.view(&bytes), &imagined, trust);
+        let note = asking.note().map(|step| match step {
+            Step::Note(note) => note,
+            other => panic!("{other:?} is no note"),
+        });
+        let Forwarded { client, chain, proto, port, host } = asking.forwarded();
+        (note, [client, chain, proto, port, host].map(|text| String::from_utf8_lossy(text).into_owned()))
+    }
+
+    /// Whoever is in 10.0.0.0/8 is believed.
+    fn trust() -> Trust {
+        let proxies = "10.0.0.0/8".parse().expect("a network");
+        Trust { proxies, forwarded_headers: true, full_chain: true, ..Trust::default() }
+    }
+
+    #[test]
+    fn a_proxy_that_is_believed_tells_of_the_client() {
+        let fields = [
+            ("X-Forwarded-For", "192.0.2.1, 10.0.0.2"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "www.example"),
+        ];
+        let (note, said) = told(Scheme::Http, 80, &fields, &trust());
+        let expected = "the proxy 10.0.0.1 is believed: 192.0.2.1 asks for www.example by https, port 443";
+        assert_eq!(note.as_deref(), Some(expected));
+        assert_eq!(said, ["192.0.2.1", "192.0.2.1, 10.0.0.2, 10.0.0.1", "https", "80", "www.example"]);
+        let (note, said) = told(Scheme::Http, 80, &fields, &Trust::default());
+        assert_eq!(note, None);
+        assert_eq!(said, ["10.0.0.1", "10.0.0.1", "http", "80", ""]);
+    }
+
+    #[test]
+    fn a_field_that_the_proxy_drops_tells_nothing() {
+        let trust = Trust { field: "X_Client".into(), ..trust() };
+        let (_, said) = told(Scheme::Http, 80, &[("X_Client", "192.0.2.1")], &trust);
+        assert_eq!(said[0], "10.0.0.1");
+    }
+
+    #[test]
+    fn the_port_of_https_is_443_whichever_was_asked_for() {
+        let port = |scheme, port, fields: &[(&str, &str)]| told(scheme, port, fields, &trust()).1[3].clone();
+        assert_eq!(port(Scheme::Https, 8443, &[]), "443");
+        assert_eq!(port(Scheme::Http, 8080, &[]), "8080");
+        assert_eq!(port(Scheme::Https, 8443, &[("X-Forwarded-Port", "9443")]), "9443");
+    }
+}

@@ -155,4 +155,22 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_the_gateway_says_shows_where_the_client_has_said_the_same() {
+        let edits = RequestEdits {
+            forwarded: Forwarded { proto: b"https", host: b"www.example", ..Forwarded::default() },
+            ..RequestEdits::default()
+        };
+        let shown = lines(&[("x-forwarded-proto", "https"), ("X-Scheme", "http"), ("Accept", "*/*")], &edits);
+        assert_eq!(
+            shown,
+            [
+                r#"X-Forwarded-Host: [] > ["www.example"]"#,
+                r#"X-Forwarded-Proto: ["https"] > ["https"]"#,
+                r#"X-Forwarded-Scheme: [] > ["https"]"#,
+                r#"X-Scheme: ["http"] > ["https"]"#,
+            ]
+        );
+    }
 }
