@@ -98,8 +98,13 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_command_line_that_cannot_be_understood_is_64() {
-    for arguments in [&["serve"][..], &["run", "--http-port", "none"], &["run", "--manifests", ".", "--endpoint", "x"]]
-    {
+    for arguments in [
+        &["serve"][..],
+        &["run", "--http-port", "none"],
+        &["run", "--manifests", ".", "--endpoint", "x"],
+        &["run", "--manifests", ".", "--log-level", "in fo=!"],
+        &["demo", "--log-level", ""],
+    ] {
         let output = serin(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(!output.stderr.is_empty());
@@ -170,6 +175,16 @@ fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("not in these files"), "{said}");
     assert_eq!(serin(&["check", path, "--strict"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_switch_may_be_set_by_the_environment() {
+    let manifests = directory(&[("shop.yaml", SHOP)]);
+    for (strict, code) in [("1", 1), ("true", 1), ("yes", 1), ("0", 0), ("", 0), ("treu", 64)] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_serin"));
+        let output = check.arg("check").arg(manifests.path()).env("SERIN_STRICT", strict).output();
+        assert_eq!(output.expect("the program runs").status.code(), Some(code), "{strict:?}");
+    }
 }
 
 #[test]
@@ -271,6 +286,8 @@ fn explain_believes_the_proxies_that_the_gateway_would_believe() {
     for expected in ["the proxy 10.0.0.1 is believed", "X-Real-IP: 192.0.2.1", "X-Forwarded-Proto: https"] {
         assert!(believed.contains(expected), "no {expected:?} in {believed}");
     }
+    // The proxy has said the same, and it is the endpoint's all the same.
+    assert!(believed.contains("= X-Forwarded-Proto: https\n"), "{believed}");
     let stranger = explain("172.16.0.0/12");
     assert!(stranger.contains("X-Real-IP: 10.0.0.1") && stranger.contains("X-Forwarded-Proto: http\n"), "{stranger}");
 }
@@ -298,6 +315,62 @@ fn explain_tells_that_nothing_fits() {
     let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
     let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://other.example/"]);
     assert!(stdout(&output).contains("404"), "{}", stdout(&output));
+}
+
+#[test]
+fn explain_tells_what_the_proxy_makes_of_the_headers() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |headers: &[&str]| {
+        let mut arguments = vec!["explain", "-f", path, "GET", "http://shop.example/cart"];
+        arguments.extend(headers.iter().flat_map(|header| ["-H", header]));
+        let output = serin(&arguments);
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output)
+    };
+    let said = explain(&["X-Forwarded-For: 203.0.113.9", "X_Canary: 1", "Connection: X-Canary", "X-Canary: always"]);
+    for expected in [
+        "request    + X-Original-Forwarded-For: 203.0.113.9\n",
+        "           - X-Forwarded-For: 203.0.113.9\n           + X-Forwarded-For: 127.0.0.1\n",
+        "           - X_Canary: 1\n",
+        "           - X-Canary: always\n",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+    // One Host takes the place of the URL's, as with curl; two are what no client may send.
+    assert!(explain(&["Host: other.example"]).contains("answer     404: no route fits"));
+    let said = explain(&["Host: shop.example", "Host: shop.example"]);
+    assert!(said.contains("answer     400: more than one Host"), "{said}");
+}
+
+#[test]
+fn explain_tells_what_it_could_not_read() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES), ("broken.yaml", "a: [")]);
+    let explain = |path: &str, output: &str| {
+        let output = serin(&["explain", "-f", path, "GET", "http://shop.example/", "--output", output]);
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = explain(text(manifests.path()), "text");
+    assert_eq!(code, Some(0));
+    assert!(said.contains("broken.yaml at line 1, column "), "{said}");
+    let (_, said) = explain(text(manifests.path()), "json");
+    let report: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(report["unreadable"].as_array().map(Vec::len), Some(1), "{report:#}");
+
+    for gone in [manifests.path().join("tpyo"), manifests.path().join("broken.yaml")] {
+        let (code, said) = explain(text(&gone), "text");
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("error    Manifest {}", text(&gone))), "{said}");
+    }
+}
+
+#[test]
+fn explain_tells_why_an_ingress_of_the_host_is_not_served() {
+    let shop = SHOP.replace("ingressClassName: nginx", "ingressClassName: ngnix");
+    let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", SERVICES)]);
+    let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://SHOP.example:8080/"]);
+    let said = stdout(&output);
+    assert!(said.contains("404") && said.contains("Ingress shop/shop at spec.ingressClassName"), "{said}");
 }
 
 #[test]

@@ -45,7 +45,12 @@ impl OpenGateway {
                 }
             }
         });
-        let pipeline = Pipeline::new(Options::default(), published.clone(), metrics.clone(), None);
+        let pipeline = Pipeline::new(
+            Options::default(),
+            published.clone(),
+            metrics.clone(),
+            Err("there is none in this test".into()),
+        );
         let readiness = Readiness::new();
         control.spawn(pipeline.run(received, HoldOff::default(), readiness.block("first table")));
         readiness.ready().await;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::manifests::{self, Manifests};
 use crate::{
-    config::{ClientFlags, ObjectFlags},
+    config::{ClientFlags, ObjectFlags, switch},
     problem::{Level, Problem},
     translate,
 };
@@ -30,11 +30,11 @@ pub(super) struct CheckFlags {
     clients: ClientFlags,
 
     /// Makes it an error too if an object is named that is not in these files.
-    #[arg(long)]
+    #[arg(long, env = "SERIN_STRICT", value_parser = switch)]
     strict: bool,
 
     /// How to print what is found.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, env = "SERIN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 

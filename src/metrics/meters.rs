@@ -31,7 +31,7 @@ pub struct Meters {
     /// Searches that a regex with backtracking gave up.
     pub regex_exhausted: ReadCounter,
     /// Panics outside of workers.
-    pub control_panics: Counter,
+    pub control_ended: Counter,
     publishes: Counter,
     table: Gauge,
     reloads: Counter,
@@ -91,7 +91,10 @@ impl Meters {
             )),
             objects: GaugeVec(gauge_vec(registry, "serin_objects", "Objects as last observed", &["kind"])),
             objects_ignored: gauge("serin_objects_ignored", "Objects of kinds that are not used"),
-            file_errors: counter("serin_file_errors_total", "Files of manifests that could not be read or parsed"),
+            file_errors: counter(
+                "serin_file_errors_total",
+                "Files and directories of manifests that could not be read or parsed",
+            ),
             log_lines_dropped: CounterVec(counter_vec(
                 registry,
                 "serin_access_log_lines_dropped_total",
@@ -108,7 +111,10 @@ impl Meters {
                 ),
                 read: Arc::default(),
             },
-            control_panics: counter("serin_control_panics_total", "Tasks other than workers' that ended in a panic"),
+            control_ended: counter(
+                "serin_control_tasks_ended_total",
+                "Tasks other than workers' that ended before the process, by a panic or otherwise",
+            ),
             publishes: counter("serin_publishes_total", "Tables that were published"),
             table: gauge("serin_table_number", "The number of the table that serves"),
             reloads: counter("nginx_ingress_controller_success", "Tables that were published"),

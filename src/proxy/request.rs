@@ -20,7 +20,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    http::{Asked, Coding, Framing, Refusal, RequestEdits, RequestView, write_request},
+    http::{Asked, Coding, Framing, Refusal, RequestView, write_request},
     metrics::Method,
     route::{self, BackendTls, NoTrace, Plan, Policy, Request, Scheme, TlsVersions, Why},
     tls::{Connector, Terms},
@@ -130,14 +130,7 @@ pub(crate) fn begin<'t, C: Connect>(
                 Then::Refuse(refusal)
             } else {
                 let mut outbox = Outbox::default();
-                let edits = RequestEdits {
-                    target: plan.target.as_deref(),
-                    host: plan.host.as_deref().or(origin.host),
-                    forwarded: origin.forwarded(),
-                    request_id: &request_id,
-                    traceparent,
-                    ..RequestEdits::default()
-                };
+                let edits = plan.edits(origin.forwarded(), &request_id, traceparent);
                 write_request(view, &edits, outbox.head());
                 outbox.keep();
                 let user_agent = plan.affinity.and_then(|_| view.field(b"user-agent"));

@@ -276,6 +276,30 @@ fn forward<'t, B, R>(
     Forward { route, side, canary, target, host, hash, affinity, set_cookie }
 }
 
+// === impl Forward ===
+
+impl<B, R> Forward<'_, B, R> {
+    /// The edits of the head on its way to the endpoint: what was decided, and what the gateway says of the client. A host
+    /// that a proxy is believed to have been asked for is the endpoint's, too, unless the route names another.
+    #[must_use]
+    pub fn edits<'a>(
+        &'a self,
+        forwarded: http::Forwarded<'a>,
+        request_id: &'a [u8],
+        traceparent: Option<&'a [u8]>,
+    ) -> http::RequestEdits<'a> {
+        let public = Some(forwarded.host).filter(|host| !host.is_empty());
+        http::RequestEdits {
+            target: self.target.as_deref(),
+            host: self.host.as_deref().or(public),
+            forwarded,
+            request_id,
+            traceparent,
+            ..http::RequestEdits::default()
+        }
+    }
+}
+
 // === impl Scheme ===
 
 impl Scheme {
