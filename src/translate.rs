@@ -12,6 +12,7 @@
 //!                                                 ├─> host: claims ──> routes <── canary
 //! Service ── backend ──> cluster key ─────────────┘
 //! Service, EndpointSlices ── cluster ──> endpoints
+//! Ingress, Secret ── certificate ──> what a host is served with by TLS
 //! ```
 //!
 //! A problem of an Ingress that has nothing to do with one of its hosts is found with its first host; so the same
@@ -33,6 +34,7 @@ use crate::{
 pub mod annotations;
 mod backend;
 mod canary;
+mod certificate;
 mod claim;
 mod class;
 mod cluster;
@@ -48,6 +50,7 @@ mod tests;
 
 pub use self::{
     backend::{default_backend, default_backend_problem, default_route},
+    certificate::{Chosen, ChosenBy, default_certificate, default_certificate_problem, validity_problem},
     cluster::translate_cluster,
     host::translate_host,
     hosts::hosts_of,
@@ -63,6 +66,8 @@ pub struct HostOutput {
     pub table: Option<Host<ClusterKey, RouteId>>,
     /// The clusters that its routes name.
     pub clusters: BTreeSet<ClusterKey>,
+    /// The Secrets that it is served with by TLS; none where it is the default certificate.
+    pub certificates: Vec<Chosen>,
     /// Sorted, each once.
     pub problems: Vec<Problem>,
     /// What a change of could change this output, besides the Ingresses of the host itself.
@@ -100,6 +105,8 @@ pub struct Translation {
     pub clusters: BTreeMap<ClusterKey, ClusterOutput>,
     /// The cluster of the controller's own default backend.
     pub default_backend: Option<ClusterKey>,
+    /// The Secret of the default certificate, where one is asked for and there.
+    pub default_certificate: Option<Chosen>,
     /// Those of all hosts and clusters, and those that depend on endpoints: sorted, each once.
     pub problems: Vec<Problem>,
 }
@@ -122,7 +129,9 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     }
     problems.extend(clusters.values().flat_map(|cluster| cluster.problems.iter().cloned()));
     problems.extend(default_backend_problem(snapshot, options));
-    Translation { hosts, clusters, default_backend, problems: problems.into_iter().collect() }
+    problems.extend(default_certificate_problem(snapshot, options));
+    let default_certificate = default_certificate(snapshot, options);
+    Translation { hosts, clusters, default_backend, default_certificate, problems: problems.into_iter().collect() }
 }
 
 /// What the store finds Ingresses by: [`hosts_of`] under these options.

@@ -32,7 +32,7 @@ fn host(name: &str) -> Hostname {
 }
 
 fn set(certificates: &[&Arc<Certificate>]) -> Arc<CertificateSet> {
-    Arc::new(CertificateSet::of(certificates.iter().map(|certificate| Arc::clone(certificate))))
+    Arc::new(CertificateSet::of(certificates.iter().map(|certificate| Arc::clone(certificate).into())))
 }
 
 /// Changes the certificates of a gateway.

@@ -16,7 +16,7 @@ use crate::{
     key::{ClusterKey, RouteId},
     problem::Problem,
     route::{Balance, Canary, Host, HostTable, PathRule, Policy, Route, Side},
-    translate::{Translation, translate},
+    translate::{Chosen, Translation, translate},
     upstream::{Endpoints, Origin},
 };
 
@@ -41,9 +41,11 @@ pub(super) fn cases() -> Vec<PathBuf> {
 /// The options of a case: its directory may say more than the defaults.
 pub(super) fn options(case: &Path) -> Options {
     let stem = case.file_stem().unwrap_or_default().to_string_lossy();
+    let has_default_certificate = stem.starts_with("default_certificate") || stem.ends_with("_with_a_default");
     let has_default_backend = fs::read_to_string(case).is_ok_and(|text| text.contains("namespace: system"));
     Options {
         default_backend: has_default_backend.then(|| ("system".into(), "default-backend".into())),
+        default_certificate: has_default_certificate.then(|| ("gateway".into(), "default-cert".into())),
         external_names: stem != "external_names_off",
         watch_ingress_without_class: stem.starts_with("without_class_watched"),
         ingress_class_by_name: stem.starts_with("class_by_name"),
@@ -85,12 +87,21 @@ fn shown(translation: &Translation) -> String {
         .collect();
     let clusters: Map<_, _> =
         translation.clusters.values().map(|cluster| (cluster.key.to_string(), endpoints(&cluster.endpoints))).collect();
+    let certificates: Map<_, _> = translation
+        .hosts
+        .values()
+        .filter(|output| !output.certificates.is_empty())
+        .map(|output| (output.host.to_string(), output.certificates.iter().map(certificate).collect()))
+        .collect();
+    let default_certificate = translation.default_certificate.as_ref().map(certificate);
     let problems: Vec<_> = translation.problems.iter().map(problem).collect();
     let mut text = String::new();
     let default = translation.default_backend.as_ref().map(ToString::to_string);
     let parts = [
         ("hosts", Value::Object(hosts)),
         ("default", json!(default)),
+        ("certificates", Value::Object(certificates)),
+        ("default-certificate", json!(default_certificate)),
         ("clusters", Value::Object(clusters)),
         ("problems", json!(problems)),
     ];
@@ -176,6 +187,22 @@ fn canary(canary: &Canary<ClusterKey>) -> Value {
         shown.insert("sessions".to_owned(), json!("none"));
     }
     Value::Object(shown)
+}
+
+fn certificate(chosen: &Chosen) -> Value {
+    let mut shown = Map::new();
+    shown.insert("secret".to_owned(), json!(chosen.secret));
+    shown.insert("of".to_owned(), json!(chosen.ingress));
+    shown.insert("by".to_owned(), json!(chosen.by));
+    match &chosen.certificate {
+        None => shown.insert("is".to_owned(), json!("not usable")),
+        Some(certificate) => {
+            let names = certificate.names().join(", ");
+            let (from, until) = (certificate.not_before(), certificate.not_after());
+            shown.insert("is".to_owned(), json!(format!("{} for {names}, {from} to {until}", certificate.kind())))
+        }
+    };
+    simplified(Value::Object(shown))
 }
 
 fn endpoints(endpoints: &Endpoints) -> Value {
