@@ -2,7 +2,7 @@
 //!
 //! Whatever changes what the proxy does comes this way, whether from files, a cluster, a rollout or a test. The pipeline
 //! keeps the [`Store`], has the hosts that a batch can reach translated again, and publishes what is different: clusters
-//! first, then the table, then it drops what nothing names any more. A request therefore never meets a route whose
+//! first, then certificates, then the table, then it drops what nothing names any more. A request therefore never meets a route whose
 //! cluster is not there.
 //!
 //! A change of endpoints goes to its cluster and never touches the table. A table that equals the last one is not
@@ -26,7 +26,7 @@ use crate::{
     route::Table,
     source::Batch,
     store::{Change, Store},
-    tls::Certificates,
+    tls::{Certificate, Certificates},
     translate::{self, Options},
     upstream::{Cluster, Resolver},
 };
@@ -96,6 +96,13 @@ impl Pipeline {
             book: ProblemBook::default(),
             publisher: Publisher::new(published, metrics, resolver),
         }
+    }
+
+    /// Serves with this certificate where there is no other.
+    #[must_use]
+    pub fn with_fallback(mut self, certificate: Arc<Certificate>) -> Self {
+        self.publisher.set_fallback(certificate);
+        self
     }
 
     /// Publishes what the batches say, until there are no more. The first is taken for all that there is; once it is

@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
 
+use super::certificates::CertificateGauges;
+
 /// What is counted besides requests: one handle each, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Meters {
@@ -25,6 +27,8 @@ pub struct Meters {
     pub ejections: Counter,
     /// Names that could not be resolved.
     pub dns_failures: Counter,
+    /// The certificates that serve.
+    pub certificates: CertificateGauges,
     /// Panics outside of workers.
     pub control_panics: Counter,
     publishes: Counter,
@@ -53,7 +57,7 @@ pub struct GaugeVec<const N: usize>(IntGaugeVec);
 // === impl Meters ===
 
 impl Meters {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, class: &str) -> Self {
         let counter = |name, help| Counter(counter(registry, name, help));
         let gauge = |name, help| Gauge(register(registry, IntGauge::new(name, help)));
 
@@ -88,6 +92,7 @@ impl Meters {
             )),
             ejections: counter("serin_ejections_total", "Endpoints passed over for a while because they failed"),
             dns_failures: counter("serin_dns_failures_total", "Names that could not be resolved"),
+            certificates: CertificateGauges::new(registry, class),
             control_panics: counter("serin_control_panics_total", "Tasks other than workers' that ended in a panic"),
             publishes: counter("serin_publishes_total", "Tables that were published"),
             table: gauge("serin_table_number", "The number of the table that serves"),

@@ -12,7 +12,10 @@ use crate::{
     route::{Host, HostTable},
     source::files,
     store::Age,
+    tls,
 };
+
+mod certificates;
 
 const SHOP: &str = "
 apiVersion: networking.k8s.io/v1
@@ -36,6 +39,7 @@ spec: {ports: [{name: http, port: 80}]}
 struct Harness {
     batches: Sender<Batch>,
     published: Arc<Published>,
+    metrics: Metrics,
     readiness: Readiness,
 }
 
@@ -47,11 +51,12 @@ impl Harness {
     fn start_with(options: Options) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
-        let pipeline = Pipeline::new(options, published.clone(), metrics, None);
+        let made = tls::testing::certificate(&["made.example"], tls::Made::EcdsaP256);
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), None).with_fallback(made);
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
         tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
-        Self { batches, published, readiness }
+        Self { batches, published, metrics, readiness }
     }
 
     async fn apply(&self, manifests: &[&str]) {

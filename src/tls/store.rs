@@ -24,10 +24,11 @@ pub struct Certificates {
 pub struct CertificateSet(Vec<Held>);
 
 /// A certificate, and where it is from.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Held {
     /// The Secret that holds it; none where it was made at start.
     pub secret: Option<SecretKey>,
+    #[serde(flatten)]
     pub certificate: Arc<Certificate>,
 }
 
