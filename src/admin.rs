@@ -5,7 +5,7 @@
 //! | `/healthz` | 200 while the process can answer at all |
 //! | `/readyz` | 200, or 503 with the names of what blocks |
 //! | `/metrics` | Prometheus text |
-//! | `/debug/table`, `/debug/clusters`, `/debug/problems` | JSON of what is live; `?host=`, `?namespace=` and so on choose a part |
+//! | `/debug/table`, `/debug/clusters`, `/debug/certificates`, `/debug/problems` | JSON of what is live; `?host=`, `?namespace=` and so on choose a part |
 //! | `/debug/log-level` | the filter of the process's log; `PUT` sets another |
 //!
 //! It runs on the control runtime, so a big answer takes no time from requests. What it shows are [`View`]s that
@@ -41,6 +41,8 @@ pub struct Admin {
     pub table: View,
     /// What is wrong with objects.
     pub problems: View,
+    /// Certificates, and what each serves.
+    pub certificates: View,
     /// Clusters, their endpoints and how these are.
     pub clusters: View,
     pub log_level: LogLevel,
@@ -69,6 +71,7 @@ const INDEX: &str = "\
 /metrics
 /debug/table?host=
 /debug/clusters?namespace=&service=
+/debug/certificates?host=
 /debug/problems?namespace=&level=
 /debug/log-level
 ";
@@ -94,6 +97,7 @@ impl Admin {
             }
             "/debug/table" => show(&self.table, query),
             "/debug/problems" => show(&self.problems, query),
+            "/debug/certificates" => show(&self.certificates, query),
             "/debug/clusters" => show(&self.clusters, query),
             "/debug/log-level" => text(StatusCode::OK, self.log_level.current()),
             _ => text(StatusCode::NOT_FOUND, "not found"),

@@ -78,6 +78,8 @@ fn run_flags(flags: &DemoFlags, manifests: &Path, port: u16) -> Result<RunFlags>
         manifests.into(),
         "--http-port".into(),
         port.to_string().into(),
+        "--https-port".into(),
+        "0".into(),
         "--healthz-port".into(),
         "0".into(),
         "--access-log".into(),
