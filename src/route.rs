@@ -26,7 +26,7 @@ pub use self::{
     affinity::{Affinity, AffinityMode, AffinityPlan, CanaryBehavior, SameSite},
     canary::{Canary, CookieRule, FieldRule, Rule, Share, Sticky, ValueMatch},
     decide::{Answer, Forward, NoTrace, Plan, Request, Scheme, Step, Trace, Why, decide},
-    host::{HostBuilder, HostTable, Route, RouteMatch, Side, Split},
+    host::{ClientCertificates, HostBuilder, HostTable, Route, RouteMatch, Side, Split},
     paths::{PathMatch, PathRule},
     pattern::{Captures, InvalidPattern, Pattern, PatternFlags},
     policy::{

@@ -18,11 +18,14 @@ use super::{check::Output, manifests};
 use crate::{
     config::ObjectFlags,
     draw::Random,
+    http,
     key::{ClusterKey, RouteId},
     route::{self, Plan, Scheme, Step, Table},
+    tls::Date,
     translate,
 };
 
+mod certificate;
 mod report;
 
 use self::report::Report;
@@ -69,6 +72,8 @@ struct Imagined {
     scheme: Scheme,
     port: u16,
     authority: String,
+    /// The host of the URL, which a client names in its handshake; empty for an address.
+    server_name: String,
     target: String,
     fields: Vec<(String, String)>,
     client: IpAddr,
@@ -90,7 +95,8 @@ pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     let mut steps = Steps::default();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let plan = decide(&table, &request, now, up, &mut steps);
-    let report = Report::new(&request, &plan, steps.0, &translation);
+    let certificates = certificate::shown(&request, &translation, Date(i64::try_from(now).unwrap_or(i64::MAX)));
+    let report = Report::new(&request, certificates, &plan, steps.0, &translation);
 
     let mut out = io::stdout().lock();
     match flags.output {
@@ -135,6 +141,8 @@ impl Imagined {
         }
         let written_port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
 
+        let name = String::from_utf8_lossy(http::host::name(authority.as_bytes())).to_ascii_lowercase();
+        let server_name = if name.parse::<IpAddr>().is_ok() || name.starts_with('[') { String::new() } else { name };
         let mut authority = authority.to_owned();
         let mut fields = Vec::new();
         for header in &flags.headers {
@@ -152,7 +160,16 @@ impl Imagined {
             Scheme::Http => 80,
             Scheme::Https => 443,
         });
-        Ok(Self { method: flags.method.clone(), scheme, port, authority, target, fields, client: flags.client })
+        Ok(Self {
+            method: flags.method.clone(),
+            scheme,
+            port,
+            authority,
+            server_name,
+            target,
+            fields,
+            client: flags.client,
+        })
     }
 }
 
@@ -183,6 +200,10 @@ impl route::Request for Imagined {
 
     fn port(&self) -> u16 {
         self.port
+    }
+
+    fn server_name(&self) -> Option<&[u8]> {
+        (self.scheme == Scheme::Https).then(|| self.server_name.as_bytes())
     }
 
     fn request_id(&self) -> &[u8] {

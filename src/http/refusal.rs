@@ -20,6 +20,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// The request target is longer than the limit.
     UriTooLong,
+    /// The connection was made for a host with other demands on its clients.
+    Misdirected,
     /// An `Expect` other than `100-continue`.
     ExpectationFailed,
     /// The head is longer, or has more fields, than the limit.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::ExpectationFailed => 417,
+            Self::Misdirected => 421,
             Self::HeadersTooLarge => 431,
             Self::Panic => 500,
             Self::ConnectFailed | Self::UpstreamReset | Self::BadUpstream(_) => 502,
@@ -144,6 +147,7 @@ impl Refusal {
             Self::BodyTooLarge => "body_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::ExpectationFailed => "expectation_failed",
+            Self::Misdirected => "misdirected",
             Self::HeadersTooLarge => "headers_too_large",
             Self::Panic => "panic",
             Self::ConnectFailed => "connect_failed",
@@ -169,6 +173,7 @@ impl Refusal {
             Self::BodyTooLarge => "the body is too long",
             Self::UriTooLong => "the request target is too long",
             Self::ExpectationFailed => "the expectation cannot be met",
+            Self::Misdirected => "the connection was made for another host",
             Self::HeadersTooLarge => "the head is too long",
             Self::Panic => "an internal error",
             Self::ConnectFailed => "the service could not be reached",
@@ -192,6 +197,7 @@ impl Refusal {
         !matches!(
             self,
             Self::NotFound
+                | Self::Misdirected
                 | Self::ConnectFailed
                 | Self::UpstreamReset
                 | Self::BadUpstream(_)

@@ -25,6 +25,8 @@ pub(crate) struct Caller {
     pub(crate) address: IpAddr,
     pub(crate) address_text: Box<str>,
     pub(crate) scheme: Scheme,
+    /// The name that it gave in its handshake, empty where it gave none; none where there was no handshake.
+    pub(crate) server_name: Option<Box<str>>,
 }
 
 // === impl Door ===
@@ -42,10 +44,8 @@ impl Caller {
     /// A caller from `address`, whose connection is ready for requests.
     pub(crate) fn new(door: Rc<Door>, address: IpAddr, stream: &Stream) -> Self {
         let address = address.to_canonical();
-        let scheme = match stream {
-            Stream::Plain(_) => Scheme::Http,
-            Stream::Tls(_) => Scheme::Https,
-        };
-        Self { door, address, address_text: address.to_string().into(), scheme }
+        let server_name = stream.server_name().map(Into::into);
+        let scheme = if server_name.is_some() { Scheme::Https } else { Scheme::Http };
+        Self { door, address, address_text: address.to_string().into(), scheme, server_name }
     }
 }

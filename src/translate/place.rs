@@ -49,12 +49,19 @@ impl<'a> Pass<'a> {
         };
         let app_root = claims.iter().find_map(|claim| claim.stable.app_root.clone());
 
+        let mut serving = seen.iter().filter(|seen| seen.serves(source)).filter_map(|seen| seen.settings.stable());
+        let client_certificates = serving.find_map(|stable| stable.client_certificates.clone());
+
         let mut policies = BTreeMap::new();
         let mut placed: Vec<_> =
             claims.into_iter().filter_map(|claim| self.place(claim, &ground, &mut policies)).collect();
         self.attach_canaries(source, seen, &mut placed);
         let routes = placed.into_iter().map(|placed| placed.route);
-        HostBuilder::new(self.host.clone()).app_root(app_root).extend(routes).build()
+        HostBuilder::new(self.host.clone())
+            .app_root(app_root)
+            .client_certificates(client_certificates)
+            .extend(routes)
+            .build()
     }
 
     /// Whether all paths of a host are closed, since an Ingress wants of its clients what is not built yet. Ingresses that

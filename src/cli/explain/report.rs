@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Imagined;
+use super::{Imagined, certificate::ShownCertificate};
 use crate::{
     key::{ClusterKey, ObjectKey, RouteId},
     problem::Problem,
@@ -17,6 +17,9 @@ use crate::{
 #[derive(Serialize)]
 pub(super) struct Report {
     request: String,
+    /// What the client would be shown in the handshake, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<ShownCertificate>,
     /// How the decision was made.
     steps: Vec<Step>,
     /// What was decided.
@@ -58,6 +61,7 @@ struct Forwarded {
 impl Report {
     pub(super) fn new(
         request: &Imagined,
+        certificates: Vec<ShownCertificate>,
         plan: &Plan<'_, ClusterKey, RouteId>,
         steps: Vec<Step>,
         translation: &Translation,
@@ -76,11 +80,14 @@ impl Report {
             }
         };
         let problems = translation.problems.iter().filter(|problem| objects.contains(&problem.object)).cloned();
-        Self { request: request.to_string(), steps, outcome, problems: problems.collect() }
+        Self { request: request.to_string(), certificates, steps, outcome, problems: problems.collect() }
     }
 
     pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}\n", self.request)?;
+        for certificate in &self.certificates {
+            writeln!(out, "certificate {certificate}")?;
+        }
         for step in &self.steps {
             print_step(step, out)?;
         }
@@ -132,6 +139,7 @@ fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
     let (status, because, location) = match &answer.why {
         Why::NoRoute => (404, "no route fits", None),
         Why::NoEndpoints => (503, "the route has no backend with an endpoint", None),
+        Why::Misdirected => (421, "the connection is for a host that asks its clients for other certificates", None),
         Why::BadPath => (400, "the path cannot be read", None),
         Why::NoHost => (400, "a redirect to https needs a host", None),
         Why::Redirect { status, location } => {

@@ -95,6 +95,7 @@ pub(crate) fn begin<'t, C: Connect>(
             match answer.why {
                 Why::Redirect { status, location } => Then::Redirect { status, location },
                 Why::NoRoute => Then::Refuse(Refusal::NotFound),
+                Why::Misdirected => Then::Refuse(Refusal::Misdirected),
                 Why::NoEndpoints => Then::Refuse(Refusal::NoEndpoints),
                 Why::BadPath => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::Path)),
                 Why::NoHost => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::NoHost)),
@@ -190,6 +191,10 @@ impl Request for Asking<'_> {
 
     fn port(&self) -> u16 {
         self.caller.door.port
+    }
+
+    fn server_name(&self) -> Option<&[u8]> {
+        self.caller.server_name.as_deref().map(str::as_bytes)
     }
 
     fn request_id(&self) -> &[u8] {

@@ -122,10 +122,11 @@ fn host(host: &Host<ClusterKey, RouteId>) -> Value {
 
 fn routes(table: &HostTable<ClusterKey, RouteId>) -> Value {
     let routes: Vec<_> = table.routes.iter().map(|item| route(item)).collect();
-    match &table.app_root {
-        Some(root) => json!({ "app-root": root, "routes": routes }),
-        None => json!(routes),
+    if table.app_root.is_none() && table.client_certificates.is_none() {
+        return json!(routes);
     }
+    let asks = &table.client_certificates;
+    simplified(json!({ "app-root": table.app_root, "client-certificates": asks, "routes": routes }))
 }
 
 fn route(route: &Route<ClusterKey, RouteId>) -> Value {
