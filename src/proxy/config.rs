@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::pool::PoolLimits;
-use crate::http;
+use crate::http::{self, Hsts};
 
 /// The settings of the proxy. The defaults are ingress-nginx's, where it has the setting.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub listen_tls: Vec<SocketAddr>,
     /// Whether clients are offered HTTP/2.
     pub http2: bool,
+    /// What answers over TLS tell clients of https (`hsts`).
+    pub hsts: Option<Hsts>,
     /// How many threads serve.
     pub workers: NonZeroUsize,
     /// How many client connections a worker holds (`max-worker-connections`). More are closed at once, and counted.
@@ -57,6 +59,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80))],
             listen_tls: Vec::new(),
             http2: false,
+            hsts: Some(Hsts::default()),
             workers: NonZeroUsize::MIN,
             connections: 16_384,
             handshakes: 4096,

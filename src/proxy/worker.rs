@@ -20,11 +20,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Config, RoutingTable, Shared, connect::Connect, log::Log, pool::Pool, reply::DATE, timer::Clock, turns::Turns,
+    Config, RoutingTable, Shared, caller::Caller, connect::Connect, log::Log, pool::Pool, reply::DATE, timer::Clock,
+    turns::Turns,
 };
 use crate::{
     draw::{Draw, Random},
-    http::{Request, Response},
+    http::{Hsts, Request, Response},
     lifecycle::Group,
     metrics,
     upstream::{EndpointId, Positions},
@@ -114,6 +115,11 @@ impl<C: Connect> Worker<C> {
             *held = Rc::new(HeldTable(self.shared.table.get()));
         }
         Rc::clone(&held)
+    }
+
+    /// What a caller is told of https.
+    pub(crate) fn hsts(&self, caller: &Caller) -> Option<Hsts> {
+        self.config.hsts.filter(|_| caller.server_name.is_some())
     }
 
     /// Milliseconds of the clock that all workers share, as [`crate::upstream`] wants them.

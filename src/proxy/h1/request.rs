@@ -141,7 +141,7 @@ pub(crate) fn begin<'t, C: Connect>(
         }
     };
     Begun {
-        asked: view.asked(),
+        asked: Asked { hsts: worker.hsts(caller), ..view.asked() },
         framing: view.framing(),
         expects_continue: view.expects_continue(),
         body_limit,

@@ -226,9 +226,10 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
         record.request_bytes = self.client.inbox.len() as u64;
         let length = self.client.inbox.len();
-        self.client.begin(length, Asked::default(), Framing::None, false, 0);
+        let asked = Asked { hsts: worker.hsts(self.caller), ..Asked::default() };
+        self.client.begin(length, asked, Framing::None, false, 0);
         let sent_before = self.client.outbox.written();
-        let afterwards = self.refuse(refusal, Asked::default(), &request_id, &mut record).await;
+        let afterwards = self.refuse(refusal, asked, &request_id, &mut record).await;
         record.sent_bytes = self.client.outbox.written() - sent_before;
         record.body_bytes = record.sent_bytes.saturating_sub(self.client.head_sent());
         record.finish(worker, self.caller.address, &worker.table());
