@@ -79,7 +79,7 @@ pub(super) fn certificates(published: Arc<Published>) -> View {
 pub(super) fn problems(published: Arc<Published>) -> View {
     View::new(move |query, out| {
         let book = published.problems.get();
-        let dated = dated_problems(&published.certificates.get(), now());
+        let dated = dated_problems(&published.certificates.get(), Date::from(SystemTime::now()));
         let chosen = |problem: &&Problem| {
             query.value("namespace").is_none_or(|namespace| namespace == &*problem.object.namespace)
                 && query.value("level").is_none_or(|level| level == problem.level.as_str())
@@ -96,11 +96,6 @@ fn dated_problems(certificates: &Certificates, now: Date) -> BTreeSet<Problem> {
     let sets = certificates.hosts().map(|(_, set)| set).chain([certificates.default_set()]);
     let held = sets.flat_map(|set| set.held());
     held.filter_map(|held| translate::validity_problem(held.secret.as_ref()?, &held.certificate, now)).collect()
-}
-
-fn now() -> Date {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Date(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// The clusters, their endpoints and how these are. `?namespace=` and `?service=` choose some.

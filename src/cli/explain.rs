@@ -9,6 +9,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     process::ExitCode,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
@@ -93,9 +94,9 @@ pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
         |cluster: &ClusterKey| translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty());
 
     let mut steps = Steps::default();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let plan = decide(&table, &request, now, up, &mut steps);
-    let certificates = certificate::shown(&request, &translation, Date(i64::try_from(now).unwrap_or(i64::MAX)));
+    let now = Date::from(SystemTime::now());
+    let plan = decide(&table, &request, now.0.unsigned_abs(), up, &mut steps);
+    let certificates = certificate::shown(&request, &translation, now);
     let report = Report::new(&request, certificates, &plan, steps.0, &translation);
 
     let mut out = io::stdout().lock();
@@ -203,7 +204,7 @@ impl route::Request for Imagined {
     }
 
     fn server_name(&self) -> Option<&[u8]> {
-        (self.scheme == Scheme::Https).then(|| self.server_name.as_bytes())
+        (self.scheme == Scheme::Https).then_some(self.server_name.as_bytes())
     }
 
     fn request_id(&self) -> &[u8] {

@@ -95,15 +95,13 @@ impl fmt::Display for ShownCertificate {
             };
         };
         write!(f, "{secret} ({}) for {}", certificate.kind(), certificate.names().join(", "))?;
-        match (self.found, by) {
-            (NameMatch::Default, _) => write!(f, "; the default")?,
-            (_, ChosenBy::Listed) => write!(f, "; an entry lists the host")?,
-            (_, ChosenBy::Covered) => write!(f, "; no entry lists the host, and this is valid for it")?,
-            (_, ChosenBy::OtherKey) => write!(f, "; an entry lists the host, with another kind of key")?,
-            (_, ChosenBy::Related | ChosenBy::Default) => {
-                write!(f, "; it is that of the host this is another name of")?
-            }
-        }
+        f.write_str(match (self.found, by) {
+            (NameMatch::Default, _) => "; the default",
+            (_, ChosenBy::Listed) => "; an entry lists the host",
+            (_, ChosenBy::Covered) => "; no entry lists the host, and this is valid for it",
+            (_, ChosenBy::OtherKey) => "; an entry lists the host, with another kind of key",
+            (_, ChosenBy::Related | ChosenBy::Default) => "; it is that of the host that this is another name of",
+        })?;
         if let Some(ingress) = ingress {
             write!(f, "; {ingress}")?;
         }
