@@ -36,6 +36,10 @@ pub(super) struct DemoFlags {
     #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 8080, value_name = "PORT")]
     http_port: u16,
 
+    /// The port for HTTPS; the next free one if it is taken.
+    #[arg(long, env = "SERIN_HTTPS_PORT", default_value_t = 8443, value_name = "PORT")]
+    https_port: u16,
+
     /// Prints the lines to try, and no live split.
     #[arg(long, short)]
     quiet: bool,
@@ -50,15 +54,16 @@ pub(super) fn run(flags: &DemoFlags) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
     // The path that the file system knows, so that what is printed is what an editor shows.
     let path = fs::canonicalize(directory.path())?;
-    let port = free_port(flags.http_port)?;
-    let run = run_flags(flags, &path, port)?;
+    let port = free_port(flags.http_port, "--http-port")?;
+    let https_port = free_port(flags.https_port, "--https-port")?;
+    let run = run_flags(flags, &path, port, https_port)?;
     app::block_on(&run, async {
         let stable = [shop::serve("stable-1").await?, shop::serve("stable-2").await?];
         let canary = [shop::serve("canary-1").await?];
         manifests::write(&path, &stable, &canary)?;
 
         let gateway = Gateway::start(&run).await?;
-        print_lines(&path, port, &gateway)?;
+        print_lines(&path, port, https_port, &gateway)?;
         let trickle = tokio::spawn(trickle::send(port));
         let display = (!flags.quiet)
             .then(|| tokio::spawn(split::show(gateway.splits(), Display::new(io::stdout().is_terminal()))));
@@ -72,14 +77,14 @@ pub(super) fn run(flags: &DemoFlags) -> Result<()> {
 }
 
 /// The flags of `run` that the demo amounts to.
-fn run_flags(flags: &DemoFlags, manifests: &Path, port: u16) -> Result<RunFlags> {
+fn run_flags(flags: &DemoFlags, manifests: &Path, port: u16, https_port: u16) -> Result<RunFlags> {
     let mut arguments: Vec<OsString> = vec![
         "--manifests".into(),
         manifests.into(),
         "--http-port".into(),
         port.to_string().into(),
         "--https-port".into(),
-        "0".into(),
+        https_port.to_string().into(),
         "--healthz-port".into(),
         "0".into(),
         "--access-log".into(),
@@ -105,18 +110,19 @@ fn loopback() -> Vec<IpAddr> {
 }
 
 /// The first port, from `first` on, that nobody listens on.
-fn free_port(first: u16) -> Result<u16> {
+fn free_port(first: u16, flag: &str) -> Result<u16> {
     let last = first.saturating_add(PORTS);
     let free = |port: &u16| loopback().iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
     match (first..=last).find(free) {
         Some(port) => Ok(port),
-        None => bail!("all ports from {first} to {last} are taken; name another with --http-port"),
+        None => bail!("all ports from {first} to {last} are taken; name another with {flag}"),
     }
 }
 
 /// Prints what there is to try.
-fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
+fn print_lines(path: &Path, port: u16, https_port: u16, gateway: &Gateway) -> io::Result<()> {
     let url = format!("http://{HOST}:{port}");
+    let by_tls = format!("--cacert {} https://{HOST}:{https_port}", path.join(manifests::AUTHORITY).display());
     let admin = gateway.admin_address();
     let mut out = io::stdout().lock();
     writeln!(out, "Serin serves a shop at {url}; Ctrl-C ends it. Try:\n")?;
@@ -127,6 +133,7 @@ fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
         (format!("{url}/ --cookie canary=always"), "canary"),
         (format!("'{url}/?preview=always'"), "canary: another one, by the query"),
         (format!("{url}/cart --cookie user=7"), "half of the users, each always on one side"),
+        (format!("{by_tls}/ -H 'X-Canary: always'"), "canary, by TLS"),
         (format!("http://{admin}/debug/table"), "the table that decides it"),
         (format!("http://{admin}/metrics"), "what was measured"),
     ] {
