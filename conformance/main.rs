@@ -1,5 +1,6 @@
 //! Drives the whole program from outside: what it answers over real sockets, beside what others recorded, document or do.
 
+mod certificates;
 mod churn;
 mod cli;
 mod client;
