@@ -29,8 +29,8 @@ pub struct Config {
     /// They take more memory than the connections of [`Config::connections`], and come in bursts: when a gateway starts,
     /// all clients come at once.
     pub handshakes: usize,
-    /// How long a handshake may take. A tenth of it is long for two round trips; ingress-nginx's 60 seconds would let a
-    /// few strangers hold all of [`Config::handshakes`].
+    /// How long a handshake may take. Two round trips over the worst of links fit in; with ingress-nginx's 60 seconds, few
+    /// strangers could hold all of [`Config::handshakes`].
     pub handshake_timeout: Duration,
     /// How long a connection may be idle between requests (`keep-alive`); zero closes it after the first.
     pub keep_alive: Duration,

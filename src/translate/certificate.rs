@@ -468,7 +468,20 @@ impl Unusable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::{Made, testing};
+    use crate::{
+        api::ByteString,
+        tls::{Made, testing},
+    };
+
+    #[test]
+    fn many_hosts_that_name_one_secret_share_what_is_in_it() {
+        let issued = testing::issued(&["*.shop.example"], Made::EcdsaP256);
+        let data = [("tls.crt", issued.chain.as_bytes()), ("tls.key", issued.key.as_bytes())];
+        let data = data.map(|(name, bytes)| (name.to_owned(), ByteString(bytes.to_vec())));
+        let secret = Secret { data: Some(data.into()), ..Secret::default() };
+        let first = parse(&secret).ok().unwrap();
+        assert!((0..1000).all(|_| Arc::ptr_eq(&first, &parse(&secret).ok().unwrap())));
+    }
 
     #[test]
     fn dates_are_judged_by_whoever_reports() {
