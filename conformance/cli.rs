@@ -98,8 +98,13 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_command_line_that_cannot_be_understood_is_64() {
-    for arguments in [&["serve"][..], &["run", "--http-port", "none"], &["run", "--manifests", ".", "--endpoint", "x"]]
-    {
+    for arguments in [
+        &["serve"][..],
+        &["run", "--http-port", "none"],
+        &["run", "--manifests", ".", "--endpoint", "x"],
+        &["run", "--manifests", ".", "--log-level", "in fo=!"],
+        &["demo", "--log-level", ""],
+    ] {
         let output = serin(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(!output.stderr.is_empty());
@@ -170,6 +175,16 @@ fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("not in these files"), "{said}");
     assert_eq!(serin(&["check", path, "--strict"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_switch_may_be_set_by_the_environment() {
+    let manifests = directory(&[("shop.yaml", SHOP)]);
+    for (strict, code) in [("1", 1), ("true", 1), ("yes", 1), ("0", 0), ("", 0), ("treu", 64)] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_serin"));
+        let output = check.arg("check").arg(manifests.path()).env("SERIN_STRICT", strict).output();
+        assert_eq!(output.expect("the program runs").status.code(), Some(code), "{strict:?}");
+    }
 }
 
 #[test]
@@ -271,6 +286,8 @@ fn explain_believes_the_proxies_that_the_gateway_would_believe() {
     for expected in ["the proxy 10.0.0.1 is believed", "X-Real-IP: 192.0.2.1", "X-Forwarded-Proto: https"] {
         assert!(believed.contains(expected), "no {expected:?} in {believed}");
     }
+    // The proxy has said the same, and it is the endpoint's all the same.
+    assert!(believed.contains("= X-Forwarded-Proto: https\n"), "{believed}");
     let stranger = explain("172.16.0.0/12");
     assert!(stranger.contains("X-Real-IP: 10.0.0.1") && stranger.contains("X-Forwarded-Proto: http\n"), "{stranger}");
 }
@@ -301,7 +318,111 @@ fn explain_tells_that_nothing_fits() {
 }
 
 #[test]
+fn explain_tells_what_the_proxy_makes_of_the_headers() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |headers: &[&str]| {
+        let mut arguments = vec!["explain", "-f", path, "GET", "http://shop.example/cart"];
+        arguments.extend(headers.iter().flat_map(|header| ["-H", header]));
+        let output = serin(&arguments);
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output)
+    };
+    let said = explain(&["X-Forwarded-For: 203.0.113.9", "X_Canary: 1", "Connection: X-Canary", "X-Canary: always"]);
+    for expected in [
+        "request    + X-Original-Forwarded-For: 203.0.113.9\n",
+        "           - X-Forwarded-For: 203.0.113.9\n           + X-Forwarded-For: 127.0.0.1\n",
+        "           - X_Canary: 1\n",
+        "           - X-Canary: always\n",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+    // One Host takes the place of the URL's, as with curl; two are what no client may send.
+    assert!(explain(&["Host: other.example"]).contains("answer     404: no route fits"));
+    let said = explain(&["Host: shop.example", "Host: shop.example"]);
+    assert!(said.contains("answer     400: more than one Host"), "{said}");
+}
+
+#[test]
+fn explain_tells_what_it_could_not_read() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES), ("broken.yaml", "a: [")]);
+    let explain = |path: &str, output: &str| {
+        let output = serin(&["explain", "-f", path, "GET", "http://shop.example/", "--output", output]);
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = explain(text(manifests.path()), "text");
+    assert_eq!(code, Some(0));
+    assert!(said.contains("broken.yaml at line 1, column "), "{said}");
+    let (_, said) = explain(text(manifests.path()), "json");
+    let report: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(report["unreadable"].as_array().map(Vec::len), Some(1), "{report:#}");
+
+    for gone in [manifests.path().join("tpyo"), manifests.path().join("broken.yaml")] {
+        let (code, said) = explain(text(&gone), "text");
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("error    Manifest {}", text(&gone))), "{said}");
+    }
+}
+
+#[test]
+fn explain_tells_why_an_ingress_of_the_host_is_not_served() {
+    let shop = SHOP.replace("ingressClassName: nginx", "ingressClassName: ngnix");
+    let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", SERVICES)]);
+    let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://SHOP.example:8080/"]);
+    let said = stdout(&output);
+    assert!(said.contains("404") && said.contains("Ingress shop/shop at spec.ingressClassName"), "{said}");
+}
+
+#[test]
 fn the_reference_of_annotations_is_printed() {
     let reference = stdout(&serin(&["annotations"]));
     assert!(reference.contains("canary-by-header-pattern"));
+}
+
+/// A manifest beside the golden translations.
+fn golden(name: &str) -> String {
+    format!("{}/src/translate/testdata/tls/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn check_judges_the_dates_of_certificates() {
+    let expired = serin(&["check", &golden("expired")]);
+    assert_eq!(expired.status.code(), Some(1));
+    let told = "The certificate for old.example has expired: it was valid until 2021-01-01T00:00:00Z";
+    assert!(stdout(&expired).contains(told), "{}", stdout(&expired));
+    assert_eq!(serin(&["check", &golden("listed")]).status.code(), Some(0));
+}
+
+#[test]
+fn explain_tells_which_certificate_is_shown_and_why() {
+    for (case, url, told) in [
+        (
+            "listed",
+            "https://shop.example/",
+            "shop/cert (ECDSA) for shop.example; an entry lists the host; Ingress shop/web",
+        ),
+        ("expired", "https://old.example/", "clients refuse it: it has expired at 2021-01-01T00:00:00Z"),
+        ("missing_secret", "https://shop.example/", "the one made at start: no Secret serves shop.example"),
+        ("a_wildcard_rule", "https://a.shop.example/", "shop/wild (ECDSA) for *.shop.example; an entry lists the host"),
+        ("listed", "https://127.0.0.1/", "the one made at start: an address is no server name"),
+    ] {
+        let output = serin(&["explain", "-f", &golden(case), "GET", url]);
+        assert!(stdout(&output).contains(told), "{}", stdout(&output));
+    }
+    let plain = serin(&["explain", "-f", &golden("listed"), "GET", "http://shop.example/"]);
+    assert!(!stdout(&plain).contains("certificate"), "{}", stdout(&plain));
+}
+
+#[test]
+fn explain_tells_of_a_connection_that_was_made_for_another_host() {
+    let output = serin(&[
+        "explain",
+        "-f",
+        &golden("client_certificates"),
+        "GET",
+        "https://off.example/",
+        "-H",
+        "Host: shop.example",
+    ]);
+    assert!(stdout(&output).contains("421"), "{}", stdout(&output));
 }

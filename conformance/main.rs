@@ -1,5 +1,6 @@
 //! Drives the whole program from outside: what it answers over real sockets, beside what others recorded, document or do.
 
+mod certificates;
 mod churn;
 mod cli;
 mod client;
@@ -15,4 +16,6 @@ mod mended;
 mod pattern;
 mod peer;
 mod recorded;
+mod seeing;
+mod tls;
 mod wire;

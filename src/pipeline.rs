@@ -2,14 +2,14 @@
 //!
 //! Whatever changes what the proxy does comes this way, whether from files, a cluster, a rollout or a test. The pipeline
 //! keeps the [`Store`], has the hosts that a batch can reach translated again, and publishes what is different: clusters
-//! and credentials first, then the table, then it drops what nothing names any more. A request therefore never meets a
-//! route whose cluster is not there.
+//! and credentials first, then certificates, then the table, then it drops what nothing names any more. A request
+//! therefore never meets a route whose cluster is not there.
 //!
 //! A change of endpoints goes to its cluster, one of a Secret to its credentials, and neither touches the table. What a
 //! Secret held last that could be used stays for as long as a host names it, whatever becomes of the Secret. A table that
 //! equals the last one is not published. Each that is has a number, which logs, metrics and `/debug` show.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rpds::RedBlackTreeMapSync;
 use tokio::{
@@ -23,11 +23,11 @@ use crate::{
     lifecycle::Guard,
     live::Live,
     metrics::{Metrics, RouteState},
-    problem::{Problem, Reason},
+    problem::Problem,
     route::{Pattern, Table},
     source::Batch,
     store::{Change, Store},
-    tls::{Certificates, CredentialsMap},
+    tls::{Certificate, Certificates, CredentialsMap},
     translate::{self, Options},
     upstream::{Cluster, Resolver},
 };
@@ -81,7 +81,9 @@ pub struct Pipeline {
     options: Options,
     translated: Translated,
     /// Problems that the source found.
-    unreadable: Vec<Problem>,
+    problems: Vec<Problem>,
+    /// The files that it cannot read.
+    unreadable: BTreeSet<Arc<str>>,
     book: ProblemBook,
     publisher: Publisher,
 }
@@ -89,9 +91,15 @@ pub struct Pipeline {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// A pipeline that has published nothing but what is wrong with the options. Without a resolver, names have no endpoints.
+    /// A pipeline that has published nothing but what is wrong with the options. Where there is only a reason why there is
+    /// no resolver, names have no endpoints, and their clusters say why.
     #[must_use]
-    pub fn new(options: Options, published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+    pub fn new(
+        options: Options,
+        published: Arc<Published>,
+        metrics: Metrics,
+        resolver: Result<Resolver, Arc<str>>,
+    ) -> Self {
         // Patterns are matched where no metrics are known; who brings them in shows what they count.
         metrics.meters().regex_exhausted.read_from(Pattern::exhausted);
         let publisher = Publisher::new(published, metrics, resolver);
@@ -104,14 +112,22 @@ impl Pipeline {
             store: Store::new(translate::index(&options)),
             options,
             translated: Translated::default(),
-            unreadable: Vec::new(),
+            problems: Vec::new(),
+            unreadable: BTreeSet::new(),
             book,
             publisher,
         }
     }
 
+    /// Serves with this certificate where there is no other.
+    #[must_use]
+    pub fn with_fallback(mut self, certificate: Arc<Certificate>) -> Self {
+        self.publisher.set_fallback(certificate);
+        self
+    }
+
     /// Publishes what the batches say, until there are no more. The first is taken for all that there is; once it is
-    /// published, `synced` is dropped.
+    /// published, `synced` is dropped. Where none comes, `synced` blocks for good: nothing is known of what to serve.
     pub async fn run(mut self, mut batches: Receiver<Batch>, hold_off: HoldOff, synced: Guard) {
         let mut synced = Some(synced);
         let mut last = None::<Instant>;
@@ -127,6 +143,9 @@ impl Pipeline {
             drop(synced.take());
         }
         debug!("no more batches");
+        if let Some(synced) = synced {
+            synced.keep();
+        }
     }
 
     /// Takes batches in, the oldest first, and publishes at once what they change all together.
@@ -171,12 +190,10 @@ impl Pipeline {
         let deleted = batch.deleted.iter().map(|key| self.store.delete(key));
         changes.extend(deleted.filter(|change| !change.is_none()));
         self.publisher.count_ignored(&batch.ignored);
-        let is_new = |problem: &&Problem| {
-            problem.reason == Reason::Unreadable && self.unreadable.binary_search(problem).is_err()
-        };
-        self.publisher.count_unreadable(batch.problems.iter().filter(is_new).count());
-        let changed = self.book.replace(&self.unreadable, &batch.problems);
-        self.unreadable = batch.problems;
+        self.publisher.count_unreadable(batch.unreadable.difference(&self.unreadable).count());
+        self.unreadable = batch.unreadable;
+        let changed = self.book.replace(&self.problems, &batch.problems);
+        self.problems = batch.problems;
         changed
     }
 }

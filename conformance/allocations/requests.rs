@@ -66,8 +66,12 @@ impl Gateway {
             metrics,
             epoch: Instant::now(),
         };
-        let config =
-            Config { listen: vec![([127, 0, 0, 1], 0).into()], keep_alive_requests: 1_000_000, ..Config::default() };
+        let config = Config {
+            listen: vec![([127, 0, 0, 1], 0).into()],
+            listen_tls: Vec::new(),
+            keep_alive_requests: 1_000_000,
+            ..Config::default()
+        };
         let proxy = Proxy::start_with(config, &shared, &Marking, meters, logs).unwrap();
         Self { address: proxy.local_addrs()[0], drainer, proxy: Some(proxy) }
     }

@@ -45,7 +45,12 @@ impl OpenGateway {
                 }
             }
         });
-        let pipeline = Pipeline::new(Options::default(), published.clone(), metrics.clone(), None);
+        let pipeline = Pipeline::new(
+            Options::default(),
+            published.clone(),
+            metrics.clone(),
+            Err("there is none in this test".into()),
+        );
         let readiness = Readiness::new();
         control.spawn(pipeline.run(received, HoldOff::default(), readiness.block("first table")));
         readiness.ready().await;
@@ -59,7 +64,7 @@ impl OpenGateway {
             epoch: Instant::now(),
         };
         let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-        let config = proxy::Config { listen, ..proxy::Config::default() };
+        let config = proxy::Config { listen, listen_tls: Vec::new(), ..proxy::Config::default() };
         let (_, logs) = log::start(log::Format::Off, Box::new(io::sink()), 1, shared.metrics.meters())
             .expect("a thread can be started");
         let proxy = Proxy::start(config, &shared, meters, logs).expect("a loopback port is free");

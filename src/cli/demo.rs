@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    app::{self, Gateway},
-    config::RunFlags,
+    app::{self, Gateway, Signals},
+    config::{RunFlags, log_filter, switch},
 };
 
 mod manifests;
@@ -32,37 +32,41 @@ const PORTS: u16 = 100;
 /// The command line of `demo`.
 #[derive(Args, Debug)]
 pub(super) struct DemoFlags {
-    /// The port for HTTP; the next free one if it is taken.
+    /// The port for HTTP; the next free one if it is taken, any free one for 0.
     #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 8080, value_name = "PORT")]
     http_port: u16,
 
+    /// The port for HTTPS; the next free one if it is taken.
+    #[arg(long, env = "SERIN_HTTPS_PORT", default_value_t = 8443, value_name = "PORT")]
+    https_port: u16,
+
     /// Prints the lines to try, and no live split.
-    #[arg(long, short)]
+    #[arg(long, short, env = "SERIN_QUIET", value_parser = switch)]
     quiet: bool,
 
     /// What the process logs, on standard error.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER", value_parser = log_filter)]
     log_level: String,
 }
 
 /// Runs the demo until Ctrl-C.
 pub(super) fn run(flags: &DemoFlags) -> Result<()> {
-    let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
-    // The path that the file system knows, so that what is printed is what an editor shows.
-    let path = fs::canonicalize(directory.path())?;
-    let port = free_port(flags.http_port)?;
-    let run = run_flags(flags, &path, port)?;
-    app::block_on(&run, async {
-        let stable = [shop::serve("stable-1").await?, shop::serve("stable-2").await?];
-        let canary = [shop::serve("canary-1").await?];
-        manifests::write(&path, &stable, &canary)?;
-
-        let gateway = Gateway::start(&run).await?;
-        print_lines(&path, port, &gateway)?;
-        let trickle = tokio::spawn(trickle::send(port));
+    let port = free_port(flags.http_port, "--http-port")?;
+    let https_port = free_port(flags.https_port, "--https-port")?;
+    let mut run = run_flags(flags, port, https_port)?;
+    app::block_on(&run.server.clone(), async {
+        // Before the directory is made: who is killed leaves it behind.
+        let mut signals = Signals::catch()?;
+        let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
+        // The path that the file system knows, so that what is printed is what an editor shows.
+        run.manifests = fs::canonicalize(directory.path())?;
+        let Some(gateway) = signals.unless_ended(start(&run)).await else { return Ok(()) };
+        let gateway = gateway?;
+        print_lines(&run.manifests, &gateway)?;
+        let trickle = tokio::spawn(trickle::send(gateway.addresses()[0]));
         let display = (!flags.quiet)
             .then(|| tokio::spawn(split::show(gateway.splits(), Display::new(io::stdout().is_terminal()))));
-        gateway.run().await?;
+        gateway.run(signals).await;
         trickle.abort();
         if let Some(display) = display {
             display.abort();
@@ -71,13 +75,23 @@ pub(super) fn run(flags: &DemoFlags) -> Result<()> {
     })
 }
 
-/// The flags of `run` that the demo amounts to.
-fn run_flags(flags: &DemoFlags, manifests: &Path, port: u16) -> Result<RunFlags> {
+/// Starts the shop and the gateway before it.
+async fn start(run: &RunFlags) -> Result<Gateway> {
+    let stable = [shop::serve("stable-1").await?, shop::serve("stable-2").await?];
+    let canary = [shop::serve("canary-1").await?];
+    manifests::write(&run.manifests, &stable, &canary)?;
+    Gateway::start(run).await
+}
+
+/// The flags of `run` that the demo amounts to, but for the directory of manifests.
+fn run_flags(flags: &DemoFlags, port: u16, https_port: u16) -> Result<RunFlags> {
     let mut arguments: Vec<OsString> = vec![
         "--manifests".into(),
-        manifests.into(),
+        ".".into(),
         "--http-port".into(),
         port.to_string().into(),
+        "--https-port".into(),
+        https_port.to_string().into(),
         "--healthz-port".into(),
         "0".into(),
         "--access-log".into(),
@@ -102,22 +116,32 @@ fn loopback() -> Vec<IpAddr> {
     addresses
 }
 
-/// The first port, from `first` on, that nobody listens on.
-fn free_port(first: u16) -> Result<u16> {
+/// The first port, from `first` on, that nobody listens on; any that is free for 0.
+///
+/// It must be free on all loopback addresses, since a name may lead to each of them.
+fn free_port(first: u16, flag: &str) -> Result<u16> {
+    let addresses = loopback();
+    let free = |port: &u16| addresses.iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
+    if first == 0 {
+        let any = || Some(TcpListener::bind((addresses[0], 0)).ok()?.local_addr().ok()?.port());
+        let port = (0..PORTS).filter_map(|_| any()).find(free);
+        return port.context("no port is free");
+    }
     let last = first.saturating_add(PORTS);
-    let free = |port: &u16| loopback().iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
     match (first..=last).find(free) {
         Some(port) => Ok(port),
-        None => bail!("all ports from {first} to {last} are taken; name another with --http-port"),
+        None => bail!("all ports from {first} to {last} are taken; name another with {flag}"),
     }
 }
 
 /// Prints what there is to try.
-fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
-    let url = format!("http://{HOST}:{port}");
+fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
+    let url = format!("http://{HOST}:{}", gateway.addresses()[0].port());
+    let https_port = gateway.tls_addresses()[0].port();
+    let by_tls = format!("--cacert {} https://{HOST}:{https_port}", path.join(manifests::AUTHORITY).display());
     let admin = gateway.admin_address();
     // A call without a message. What is answered is a message of text behind five bytes.
-    let call = format!("--http2-prior-knowledge {url}/shop.Shop/Greet -H 'Content-Type: application/grpc' -d ''");
+    let call = "/shop.Shop/Greet -H 'Content-Type: application/grpc' -d ''";
     let mut out = io::stdout().lock();
     writeln!(out, "Serin serves a shop at {url}; Ctrl-C ends it. Try:\n")?;
     for (arguments, claim) in [
@@ -127,8 +151,10 @@ fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
         (format!("{url}/ --cookie canary=always"), "canary"),
         (format!("'{url}/?preview=always'"), "canary: another one, by the query"),
         (format!("{url}/cart --cookie user=7"), "half of the users, each always on one side"),
-        (format!("{call} | tail -c +6"), "stable, by gRPC"),
-        (format!("{call} -H 'X-Canary: always' | tail -c +6"), "canary, by gRPC"),
+        (format!("{by_tls}/ --http1.1 -H 'X-Canary: always'"), "canary, by TLS"),
+        (format!("{by_tls}/ -H 'X-Canary: always'"), "canary, by HTTP/2 over TLS"),
+        (format!("--http2-prior-knowledge {url}{call} | tail -c +6"), "stable, by gRPC over HTTP/2"),
+        (format!("{by_tls}{call} -H 'X-Canary: always' | tail -c +6"), "canary, by gRPC over HTTP/2 over TLS"),
         (format!("http://{admin}/debug/table"), "the table that decides it"),
         (format!("http://{admin}/metrics"), "what was measured"),
     ] {

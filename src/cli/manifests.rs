@@ -20,8 +20,10 @@ use crate::{
 pub(super) struct Manifests {
     pub(super) snapshot: Snapshot,
     pub(super) options: Options,
-    /// Mistakes that kept a manifest from being read.
+    /// What is wrong with the files, as far as it shows when they are read.
     pub(super) unreadable: Vec<Problem>,
+    /// Whether anything could not be read.
+    pub(super) is_unreadable: bool,
     /// Where the objects are in the files.
     pub(super) places: Places,
     /// How many objects were read.
@@ -46,6 +48,7 @@ pub(super) fn load(path: &Path, flags: &ObjectFlags, clients: &ClientFlags) -> R
         store.apply(object, age);
     }
     let ignored = loaded.ignored.values().sum();
+    let is_unreadable = !loaded.unreadable.is_empty();
     let (unreadable, places) = (loaded.problems, loaded.places);
-    Ok(Manifests { snapshot: store.snapshot(), options, unreadable, places, objects, ignored })
+    Ok(Manifests { snapshot: store.snapshot(), options, unreadable, is_unreadable, places, objects, ignored })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::duration;
+use super::{duration, switch};
 use crate::{
     http::{
         self,
@@ -26,7 +26,7 @@ pub struct ClientFlags {
 
     /// Wants a PROXY header (version 1 or 2) at the beginning of each connection, and closes those without; one of a
     /// trusted proxy says who the client is.
-    #[arg(long, env = "SERIN_USE_PROXY_PROTOCOL")]
+    #[arg(long, env = "SERIN_USE_PROXY_PROTOCOL", value_parser = switch)]
     pub use_proxy_protocol: bool,
 
     /// How long a PROXY header may take, from the beginning of the connection.
@@ -35,11 +35,11 @@ pub struct ClientFlags {
 
     /// Believes what trusted proxies say of a client in `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Port` and
     /// `X-Forwarded-Host`.
-    #[arg(long, env = "SERIN_USE_FORWARDED_HEADERS")]
+    #[arg(long, env = "SERIN_USE_FORWARDED_HEADERS", value_parser = switch)]
     pub use_forwarded_headers: bool,
 
     /// Believes what trusted proxies say of a client's address, and nothing else that they say.
-    #[arg(long, env = "SERIN_ENABLE_REAL_IP")]
+    #[arg(long, env = "SERIN_ENABLE_REAL_IP", value_parser = switch)]
     pub enable_real_ip: bool,
 
     /// The header that trusted proxies put a client's address in. `X-Original-Forwarded-For` has `X-Forwarded-For` all
@@ -49,7 +49,7 @@ pub struct ClientFlags {
 
     /// With --use-forwarded-headers, passes on the whole `X-Forwarded-For` of a trusted proxy and its own address
     /// behind it, instead of the client's address alone.
-    #[arg(long, env = "SERIN_COMPUTE_FULL_FORWARDED_FOR")]
+    #[arg(long, env = "SERIN_COMPUTE_FULL_FORWARDED_FOR", value_parser = switch)]
     pub compute_full_forwarded_for: bool,
 }
 

@@ -20,6 +20,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// The request target is longer than the limit.
     UriTooLong,
+    /// The connection was made for a host with other demands on its clients.
+    Misdirected,
     /// An `Expect` other than `100-continue`.
     ExpectationFailed,
     /// The head is longer, or has more fields, than the limit.
@@ -122,6 +124,7 @@ impl Refusal {
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::ExpectationFailed => 417,
+            Self::Misdirected => 421,
             Self::HeadersTooLarge => 431,
             Self::ConnectFailed | Self::UpstreamReset | Self::BadUpstream(_) => 502,
             Self::NoEndpoints | Self::Overloaded => 503,
@@ -141,6 +144,7 @@ impl Refusal {
             Self::BodyTooLarge => "body_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::ExpectationFailed => "expectation_failed",
+            Self::Misdirected => "misdirected",
             Self::HeadersTooLarge => "headers_too_large",
             Self::ConnectFailed => "connect_failed",
             Self::UpstreamReset => "upstream_reset",
@@ -165,6 +169,7 @@ impl Refusal {
             Self::BodyTooLarge => "the body is too long",
             Self::UriTooLong => "the request target is too long",
             Self::ExpectationFailed => "the expectation cannot be met",
+            Self::Misdirected => "the connection was made for another host",
             Self::HeadersTooLarge => "the head is too long",
             Self::ConnectFailed => "the service could not be reached",
             Self::UpstreamReset => "the service ended the connection",
@@ -187,6 +192,7 @@ impl Refusal {
         !matches!(
             self,
             Self::NotFound
+                | Self::Misdirected
                 | Self::ConnectFailed
                 | Self::UpstreamReset
                 | Self::BadUpstream(_)

@@ -7,6 +7,8 @@ use std::{
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
 
+use super::certificates::CertificateGauges;
+
 /// What is counted besides requests: one handle each, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Meters {
@@ -30,8 +32,10 @@ pub struct Meters {
     pub dns_failures: Counter,
     /// Searches that a regex with backtracking gave up.
     pub regex_exhausted: ReadCounter,
+    /// The certificates that serve.
+    pub certificates: CertificateGauges,
     /// Panics outside of workers.
-    pub control_panics: Counter,
+    pub control_ended: Counter,
     publishes: Counter,
     table: Gauge,
     reloads: Counter,
@@ -65,7 +69,7 @@ pub struct GaugeVec<const N: usize>(IntGaugeVec);
 // === impl Meters ===
 
 impl Meters {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, class: &str) -> Self {
         let counter = |name, help| Counter(counter(registry, name, help));
         let gauge = |name, help| Gauge(register(registry, IntGauge::new(name, help)));
 
@@ -91,7 +95,10 @@ impl Meters {
             )),
             objects: GaugeVec(gauge_vec(registry, "serin_objects", "Objects as last observed", &["kind"])),
             objects_ignored: gauge("serin_objects_ignored", "Objects of kinds that are not used"),
-            file_errors: counter("serin_file_errors_total", "Files of manifests that could not be read or parsed"),
+            file_errors: counter(
+                "serin_file_errors_total",
+                "Files and directories of manifests that could not be read or parsed",
+            ),
             log_lines_dropped: CounterVec(counter_vec(
                 registry,
                 "serin_access_log_lines_dropped_total",
@@ -100,6 +107,7 @@ impl Meters {
             )),
             ejections: counter("serin_ejections_total", "Endpoints passed over for a while because they failed"),
             dns_failures: counter("serin_dns_failures_total", "Names that could not be resolved"),
+            certificates: CertificateGauges::new(registry, class),
             regex_exhausted: ReadCounter {
                 shown: self::counter(
                     registry,
@@ -108,7 +116,10 @@ impl Meters {
                 ),
                 read: Arc::default(),
             },
-            control_panics: counter("serin_control_panics_total", "Tasks other than workers' that ended in a panic"),
+            control_ended: counter(
+                "serin_control_tasks_ended_total",
+                "Tasks other than workers' that ended before the process, by a panic or otherwise",
+            ),
             publishes: counter("serin_publishes_total", "Tables that were published"),
             table: gauge("serin_table_number", "The number of the table that serves"),
             reloads: counter("nginx_ingress_controller_success", "Tables that were published"),

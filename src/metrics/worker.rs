@@ -196,13 +196,13 @@ impl Totals {
             connections: gauge_vec(
                 registry,
                 "nginx_ingress_controller_nginx_process_connections",
-                "Connections of clients by state: reading, writing, waiting",
+                "Connections of clients by state: active, or what these do: reading, writing, waiting",
                 &["state"],
             ),
             connections_total: counter_vec(
                 registry,
                 "nginx_ingress_controller_nginx_process_connections_total",
-                "Connections of clients: active, accepted, handled",
+                "Connections of clients: accepted, handled",
                 &["state"],
             ),
         }
@@ -220,12 +220,13 @@ impl Totals {
             let of_state = self.workers.iter().map(|cells| cells.states[state as usize].get()).sum::<u64>();
             // A sum taken while connections change may for a moment lack one.
             let of_state = i64::try_from(of_state).unwrap_or(0);
-            active += of_state.unsigned_abs();
+            active += of_state;
             self.connections.with_label_values(&[label]).set(of_state);
         }
+        self.connections.with_label_values(&["active"]).set(active);
         let accepted = sum(Count::ConnectionsAccepted);
         let handled = accepted.saturating_sub(sum(Count::ConnectionsRefused));
-        for (label, value) in [("active", active), ("accepted", accepted), ("handled", handled)] {
+        for (label, value) in [("accepted", accepted), ("handled", handled)] {
             show(&self.connections_total.with_label_values(&[label]), value);
         }
 

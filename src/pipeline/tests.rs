@@ -1,7 +1,5 @@
 //! Features of the pipeline, told as a user sees them: apply, look, change, look, delete, look.
 
-use std::collections::BTreeSet;
-
 use tokio::sync::mpsc::{self, Sender};
 
 use super::*;
@@ -11,9 +9,10 @@ use crate::{
     metrics::Settings,
     route::{Host, HostTable, PatternFlags},
     source::files,
-    tls::Credentials,
+    tls::{self, Credentials},
 };
 
+mod certificates;
 mod walk;
 
 const SHOP: &str = "
@@ -38,6 +37,7 @@ spec: {ports: [{name: http, port: 80}]}
 struct Harness {
     batches: Sender<Batch>,
     published: Arc<Published>,
+    metrics: Metrics,
     readiness: Readiness,
 }
 
@@ -49,11 +49,13 @@ impl Harness {
     fn start_with(options: Options) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
-        let pipeline = Pipeline::new(options, published.clone(), metrics, None);
+        let made = tls::testing::certificate(&["made.example"], tls::Made::EcdsaP256);
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), Err("this is a test".into()));
+        let pipeline = pipeline.with_fallback(made);
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
         tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
-        Self { batches, published, readiness }
+        Self { batches, published, metrics, readiness }
     }
 
     async fn apply(&self, manifests: &[&str]) {
@@ -176,6 +178,15 @@ async fn an_empty_first_batch_is_a_table_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_first_batch_nothing_is_ready() {
+    let Harness { batches, published, readiness, .. } = Harness::start();
+    drop(batches);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!readiness.is_ready(), "an empty table must not serve");
+    assert_eq!(published.table.load().number, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_equals_the_last_is_not_published() {
     let pipeline = Harness::start();
     pipeline.apply(&[SHOP, WEB, &slice("10.0.0.1")]).await;
@@ -295,6 +306,38 @@ async fn what_cannot_be_read_is_a_problem_until_it_can() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn files_that_cannot_be_read_are_counted_once_each_however_much_is_wrong_with_them() {
+    let pipeline = Harness::start();
+    let unreadable = |name: &str, text: &str| {
+        let loaded = files::parse(name, text.as_bytes(), &[]);
+        Batch { problems: loaded.problems, unreadable: loaded.unreadable, ..Batch::default() }
+    };
+    let misfit = "apiVersion: v1\nkind: Service\nmetadata: {name: x, labels: {a: 1}}\n";
+    let twice = unreadable("a.yaml", &format!("{misfit}---\n{misfit}"));
+    assert_eq!(twice.problems.len(), 2);
+    // What can be used counts as read, whatever is odd about it.
+    let odd = unreadable("b.yaml", "replicas: 3\n");
+    assert_eq!(odd.problems.len(), 1);
+    let errors = || pipeline.metrics.meters().file_errors.value();
+    for (batch, expected) in
+        [(twice, 1), (unreadable("a.yaml", "a: ["), 1), (odd, 1), (unreadable("a.yaml", "a: ["), 2)]
+    {
+        pipeline.send(batch).await;
+        assert_eq!(errors(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cluster_of_a_name_that_nothing_resolves_says_why() {
+    let pipeline = Harness::start();
+    let name = "spec: {type: ExternalName, externalName: web.example, ports: [{port: 80}]}";
+    let web = WEB.replace("spec: {ports: [{name: http, port: 80}]}", name);
+    pipeline.apply(&[SHOP, &web]).await;
+    let shown = pipeline.stable("shop.example").snapshot(0).name.expect("it stands for a name");
+    assert_eq!(shown.resolution.as_deref(), Some("this is a test"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_default_backend_may_come_and_go() {
     let options = Options { default_backend: Some(("shop".into(), "web".into())), ..Options::default() };
     let pipeline = Harness::start_with(options);
@@ -353,7 +396,8 @@ async fn what_a_secret_held_last_that_could_be_used_stays_as_long_as_it_is_named
 #[test]
 fn searches_that_regexes_give_up_are_shown() {
     let (metrics, _) = Metrics::new(&Settings::default());
-    let _pipeline = Pipeline::new(Options::default(), Arc::default(), metrics.clone(), None);
+    let _pipeline =
+        Pipeline::new(Options::default(), Arc::default(), metrics.clone(), Err("there is none in this test".into()));
     let shown = || {
         let mut text = Vec::new();
         metrics.write_to(&mut text).expect("a vector takes it");

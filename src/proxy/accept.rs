@@ -120,7 +120,7 @@ async fn serve<C: Connect>(
     peer: SocketAddr,
     counted: &Counted,
 ) {
-    let caller = if worker.config.trust.proxy_protocol {
+    let mut caller = if worker.config.trust.proxy_protocol {
         // Boxed, so that other connections have no room for it.
         let Some(caller) = Box::pin(introduce(worker, door, peer.ip(), &socket)).await else { return };
         caller
@@ -135,6 +135,7 @@ async fn serve<C: Connect>(
             None => return,
         },
     };
+    caller.server_name = stream.server_name().map(Into::into);
     let (stream, before) = match stream.alpn() {
         Some(b"h2") => (stream, Buffer::default()),
         // Without a word of the client's it is HTTP/1, unless it begins with the preface of HTTP/2.

@@ -20,7 +20,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    http::{Asked, Coding, Framing, Refusal, RequestEdits, RequestView, write_request},
+    http::{Asked, Coding, Framing, Refusal, RequestView, write_request},
     metrics::Method,
     route::{self, BackendTls, NoTrace, Plan, Policy, Request, Scheme, TlsVersions, Why},
     tls::{Connector, Terms},
@@ -59,6 +59,7 @@ pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
 /// A request as the decision wants to see it.
 struct Asking<'a> {
+    server_name: Option<&'a str>,
     view: RequestView<'a>,
     origin: &'a Origin<'a>,
     request_id: &'a [u8],
@@ -93,7 +94,7 @@ pub(crate) fn begin<'t, C: Connect>(
 
     let origin = Origin::of(&worker.config.trust, caller, view);
     record.client = Some(origin.address);
-    let asking = Asking { view, origin: &origin, request_id: &request_id };
+    let asking = Asking { server_name: caller.server_name.as_deref(), view, origin: &origin, request_id: &request_id };
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
@@ -109,6 +110,7 @@ pub(crate) fn begin<'t, C: Connect>(
                     Then::Redirect { status: 200, location: Vec::new() }
                 }
                 Why::NoRoute => Then::Refuse(Refusal::NotFound),
+                Why::Misdirected => Then::Refuse(Refusal::Misdirected),
                 Why::NoEndpoints => Then::Refuse(Refusal::NoEndpoints),
                 Why::BadPath => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::Path)),
                 Why::NoHost => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::NoHost)),
@@ -130,14 +132,7 @@ pub(crate) fn begin<'t, C: Connect>(
                 Then::Refuse(refusal)
             } else {
                 let mut outbox = Outbox::default();
-                let edits = RequestEdits {
-                    target: plan.target.as_deref(),
-                    host: plan.host.as_deref().or(origin.host),
-                    forwarded: origin.forwarded(),
-                    request_id: &request_id,
-                    traceparent,
-                    ..RequestEdits::default()
-                };
+                let edits = plan.edits(origin.forwarded(), &request_id, traceparent);
                 write_request(view, &edits, outbox.head());
                 outbox.keep();
                 let user_agent = plan.affinity.and_then(|_| view.field(b"user-agent"));
@@ -158,7 +153,7 @@ pub(crate) fn begin<'t, C: Connect>(
         }
     };
     Begun {
-        asked: view.asked(),
+        asked: Asked { hsts: worker.hsts(caller), ..view.asked() },
         framing: view.framing(),
         expects_continue: view.expects_continue(),
         body_limit,
@@ -232,6 +227,10 @@ impl Request for Asking<'_> {
 
     fn port(&self) -> u16 {
         self.origin.port
+    }
+
+    fn server_name(&self) -> Option<&[u8]> {
+        self.server_name.map(str::as_bytes)
     }
 
     fn request_id(&self) -> &[u8] {

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Imagined, spoken::Spoken};
+use super::{Asking, Change, Imagined, certificate::ShownCertificate, manifests::Manifests, spoken::Spoken};
 use crate::{
-    key::{ClusterKey, ObjectKey, RouteId, SecretKey},
+    http::{self, Refusal},
+    key::{ClusterKey, Hostname, ObjectKey, RouteId, SecretKey},
     problem::Problem,
-    route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Scheme, Step, Why},
+    route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Step, Why},
     translate::Translation,
     upstream::{Endpoints, Origin},
 };
@@ -17,17 +18,30 @@ use crate::{
 #[derive(Serialize)]
 pub(super) struct Report {
     request: String,
+    /// What the client would be shown in the handshake, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<ShownCertificate>,
     /// How the decision was made.
     steps: Vec<Step>,
     /// What was decided.
     outcome: Outcome,
     /// What is wrong with the objects that took part.
     problems: Vec<Problem>,
+    /// What is wrong with the files: objects may be missing here because of it.
+    unreadable: Vec<Problem>,
+}
+
+/// What stands beside the request.
+pub(super) struct Beside<'a> {
+    pub(super) translation: &'a Translation,
+    pub(super) manifests: &'a Manifests,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 enum Outcome {
+    /// The request is not understood, or not served on purpose.
+    Refused { status: u16, because: &'static str },
     /// The gateway answers by itself.
     Answered { status: u16, because: &'static str, location: Option<String>, route: Option<String> },
     /// An endpoint answers.
@@ -49,7 +63,7 @@ struct Forwarded {
     /// Whether a session cookie chooses the endpoint, and whether the client has one.
     session: Option<String>,
     /// What the endpoint sees other than the client sent it.
-    request_changes: Vec<(String, String)>,
+    request_changes: Vec<Change>,
     /// What the client sees other than the endpoint sent it.
     answer_changes: Vec<(String, String)>,
 }
@@ -58,15 +72,22 @@ struct Forwarded {
 
 impl Report {
     pub(super) fn new(
-        request: &Imagined,
+        asking: &Asking<'_>,
+        certificates: Vec<ShownCertificate>,
         plan: &Plan<'_, ClusterKey, RouteId>,
         steps: Vec<Step>,
-        translation: &Translation,
+        request_changes: Vec<Change>,
+        beside: &Beside<'_>,
     ) -> Self {
+        let Beside { translation, manifests } = *beside;
         let mut objects: Vec<ObjectKey> = Vec::new();
         let outcome = match plan {
             Plan::Answer(answer) => {
-                objects.extend(answer.route.map(|route| route.id.ingress.clone()));
+                match answer.route {
+                    Some(route) => objects.push(route.id.ingress.clone()),
+                    // Those that name the host may have lost their routes by a mistake.
+                    None => objects.extend(ingresses_of(asking.view.authority(), manifests)),
+                }
                 answered(answer)
             }
             Plan::Forward(forward) => {
@@ -74,20 +95,45 @@ impl Report {
                 objects.extend(forward.route.split.canaries.iter().map(|canary| canary.ingress.clone()));
                 objects.push(forward.side.backend.service_key());
                 objects.extend(forward.route.policy.backend_tls.secret.iter().map(SecretKey::object));
-                Outcome::Forwarded(Box::new(forwarded(request, forward, translation)))
+                Outcome::Forwarded(Box::new(forwarded(asking, forward, request_changes, translation)))
             }
         };
         let problems = translation.problems.iter().filter(|problem| objects.contains(&problem.object)).cloned();
-        Self { request: request.to_string(), steps, outcome, problems: problems.collect() }
+        Self {
+            request: asking.imagined.to_string(),
+            certificates,
+            steps,
+            outcome,
+            problems: problems.collect(),
+            unreadable: manifests.unreadable.clone(),
+        }
+    }
+
+    /// The explanation of a request that the proxy refuses when it reads it.
+    pub(super) fn refused(request: &Imagined, refusal: Refusal, beside: &Beside<'_>) -> Self {
+        Self {
+            request: request.to_string(),
+            certificates: Vec::new(),
+            steps: Vec::new(),
+            outcome: Outcome::Refused { status: refusal.status(), because: refusal.text() },
+            problems: Vec::new(),
+            unreadable: beside.manifests.unreadable.clone(),
+        }
     }
 
     pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}\n", self.request)?;
+        for certificate in &self.certificates {
+            writeln!(out, "certificate {certificate}")?;
+        }
         for step in &self.steps {
             print_step(step, out)?;
         }
-        writeln!(out)?;
+        if !self.steps.is_empty() {
+            writeln!(out)?;
+        }
         match &self.outcome {
+            Outcome::Refused { status, because } => writeln!(out, "answer     {status}: {because}")?,
             Outcome::Answered { status, because, location, route } => {
                 writeln!(out, "answer     {status}: {because}")?;
                 if let Some(location) = location {
@@ -99,11 +145,13 @@ impl Report {
             }
             Outcome::Forwarded(forwarded) => forwarded.print(out)?,
         }
-        if !self.problems.is_empty() {
-            writeln!(out)?;
-        }
-        for problem in &self.problems {
-            writeln!(out, "{}    {} at {}: {}", problem.level, problem.object, problem.field, problem.fault)?;
+        for (title, problems) in [("", &self.problems), ("in the files:\n", &self.unreadable)] {
+            if !problems.is_empty() {
+                write!(out, "\n{title}")?;
+            }
+            for problem in problems {
+                writeln!(out, "{}    {} at {}: {}", problem.level, problem.object, problem.field, problem.fault)?;
+            }
         }
         Ok(())
     }
@@ -122,13 +170,30 @@ impl Forwarded {
         if let Some(session) = &self.session {
             writeln!(out, "session    {session}")?;
         }
-        for (title, changes) in [("request", &self.request_changes), ("answer", &self.answer_changes)] {
-            for (at, (name, value)) in changes.iter().enumerate() {
-                writeln!(out, "{:<10} {name}: {value}", if at == 0 { title } else { "" })?;
+        let mut title = "request";
+        for Change { name, from, to } in &self.request_changes {
+            let (removed, mark) = if from == to { (&[][..], '=') } else { (&from[..], '+') };
+            let removed = removed.iter().map(|value| ('-', value));
+            for (mark, value) in removed.chain(to.iter().map(|value| (mark, value))) {
+                writeln!(out, "{title:<10} {mark} {name}: {value}")?;
+                title = "";
             }
+        }
+        for (at, (name, value)) in self.answer_changes.iter().enumerate() {
+            writeln!(out, "{:<10} + {name}: {value}", if at == 0 { "answer" } else { "" })?;
         }
         Ok(())
     }
+}
+
+/// The Ingresses that name a host, or one that it fits.
+fn ingresses_of(authority: &[u8], manifests: &Manifests) -> Vec<ObjectKey> {
+    let name = String::from_utf8_lossy(http::host::name(authority)).to_ascii_lowercase();
+    let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+    let names =
+        [Hostname::parse(&name).ok(), wildcard.and_then(|name| Hostname::parse(&name).ok()), Some(Hostname::any())];
+    let ingresses = names.iter().flatten().flat_map(|host| manifests.snapshot.ingresses_of(host));
+    ingresses.map(|ingress| ingress.key.clone()).collect()
 }
 
 fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
@@ -136,6 +201,7 @@ fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
         Why::Health => (200, "a health check, since no path claims it", None),
         Why::NoRoute => (404, "no route fits", None),
         Why::NoEndpoints => (503, "the route has no backend with an endpoint", None),
+        Why::Misdirected => (421, "the connection is for a host that asks its clients for other certificates", None),
         Why::BadPath => (400, "the path cannot be read", None),
         Why::NoHost => (400, "a redirect to https needs a host", None),
         Why::Redirect { status, location } => {
@@ -145,7 +211,12 @@ fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
     Outcome::Answered { status, because, location, route: answer.route.map(|route| route.id.to_string()) }
 }
 
-fn forwarded(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>, translation: &Translation) -> Forwarded {
+fn forwarded(
+    asking: &Asking<'_>,
+    forward: &Forward<'_, ClusterKey, RouteId>,
+    request_changes: Vec<Change>,
+    translation: &Translation,
+) -> Forwarded {
     let route = forward.route;
     let is = |side: &Option<_>| side.as_ref().is_some_and(|side| std::ptr::eq(side, forward.side));
     let (side, ingress) = match forward.canary {
@@ -182,41 +253,11 @@ fn forwarded(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>, tra
         upstream: forward.side.name.to_string(),
         endpoints,
         balance,
-        spoken: Spoken::new(request.scheme, forward, translation),
+        spoken: Spoken::new(asking.imagined.scheme, forward, translation),
         session,
-        request_changes: request_changes(request, forward),
+        request_changes,
         answer_changes: answer_changes(forward),
     }
-}
-
-/// The head that the endpoint sees, where it is another than the client's.
-fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>) -> Vec<(String, String)> {
-    let mut changes = Vec::new();
-    if let Some(target) = &forward.target {
-        changes.push(("path".to_owned(), String::from_utf8_lossy(target).into_owned()));
-    }
-    let host = forward.host.as_deref().map(String::from_utf8_lossy);
-    if let Some(host) = host.as_deref().or(request.public_authority.as_deref()) {
-        changes.push(("Host".to_owned(), host.to_owned()));
-    }
-    let scheme = match request.scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    };
-    let client = request.client.to_string();
-    for (name, value) in [
-        ("X-Request-ID", "the client's, or a new one"),
-        ("X-Real-IP", client.as_str()),
-        ("X-Forwarded-For", request.chain.as_str()),
-        ("X-Forwarded-Host", request.public_authority.as_ref().unwrap_or(&request.authority)),
-        ("X-Forwarded-Port", request.forwarded_port.to_string().as_str()),
-        ("X-Forwarded-Proto", scheme),
-        ("X-Forwarded-Scheme", scheme),
-        ("X-Scheme", scheme),
-    ] {
-        changes.push((name.to_owned(), value.to_owned()));
-    }
-    changes
 }
 
 fn answer_changes(forward: &Forward<'_, ClusterKey, RouteId>) -> Vec<(String, String)> {

@@ -24,7 +24,7 @@ use super::{
     head,
 };
 use crate::{
-    http::{Answer, Refusal, write_answer, write_refusal},
+    http::{Answer, Asked, Framing, Refusal, Version, write_answer, write_refusal},
     metrics::{Connection as Counted, ConnectionState, Count},
     proxy::{
         Stream,
@@ -213,6 +213,8 @@ async fn one<C: Connect>(
         }
         Err(refusal) => {
             let id = RequestId::from(worker.random_id());
+            let asked = Asked { hsts: worker.hsts(caller), version: Version::Http2, ..Asked::default() };
+            client.begin(asked, Framing::None, false, 0);
             if worker.log.borrow().is_on() {
                 record.notes = Some(Notes::raw(&head, &id));
             }
