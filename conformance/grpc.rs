@@ -12,11 +12,13 @@ use crate::{
     client::PATIENCE,
     gateway::Gateway,
     manifests::{Manifests, service, slices_at},
+    tls::Trust,
 };
 use serde_json::{Value, json};
 use serin::tls::{Authority, Made};
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 use tokio::{
@@ -42,9 +44,10 @@ const HOSTS: [&str; 4] = ["grpc.test", "grpcs.test", "h2c.test", "app.test"];
 async fn calls_of_all_four_kinds_pass_whatever_is_spoken_on_the_two_sides() {
     let stage = Stage::set().await;
     for host in HOSTS {
-        let caller = stage.caller(host).await;
-        for _ in 0..4 {
-            all_four_kinds(&caller).await;
+        for caller in [stage.caller(host).await, stage.caller_by_tls(host).await] {
+            for _ in 0..4 {
+                all_four_kinds(&caller).await;
+            }
         }
     }
     assert!(stage.probes.iter().all(|probe| probe.calls() > 0), "calls are balanced over the endpoints");
@@ -349,6 +352,7 @@ struct Stage {
     gateway: Gateway,
     probes: [Probe; 2],
     _others: [Probe; 2],
+    trust: Arc<Trust>,
     _manifests: Manifests,
 }
 
@@ -410,12 +414,19 @@ impl Stage {
         side["metadata"]["name"] = json!("canary");
         objects.push(side);
         manifests.write_objects("objects.json", &objects);
-        let gateway = Gateway::start(manifests.path(), &[]).await;
-        Self { gateway, probes, _others: [tls, canary], _manifests: manifests }
+        let trust = Arc::new(Trust::new());
+        let secret = trust.secret("default", "certificate", &HOSTS);
+        manifests.write_objects("certificate.json", &[secret]);
+        let gateway = Gateway::start(manifests.path(), &["--default-ssl-certificate", "default/certificate"]).await;
+        Self { gateway, probes, _others: [tls, canary], trust, _manifests: manifests }
     }
 
     async fn caller(&self, host: &str) -> Caller {
         Caller::plain(self.gateway.http, host).await
+    }
+
+    async fn caller_by_tls(&self, host: &str) -> Caller {
+        Caller::tls(self.gateway.https, host, &self.trust).await
     }
 }
 

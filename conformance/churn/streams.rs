@@ -88,7 +88,7 @@ async fn ask(state: Arc<State>, mut connection: Connection, number: usize, asked
 
 impl Connection {
     async fn open(door: &Door) -> io::Result<Self> {
-        let stream = door.connect().await?;
+        let stream = door.connect("load.test").await?;
         let (send, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
         let mut driver = JoinSet::new();
         driver.spawn(async move { drop(connection.await) });

@@ -38,6 +38,8 @@ pub(super) struct Load {
     /// Requests a second, over all connections and streams.
     pub(super) rate: usize,
     pub(super) sockets: usize,
+    /// Clients that make a connection for each request.
+    pub(super) fresh: usize,
     /// Calls of gRPC at once: one half of them lasts from the first change to the last.
     pub(super) calls: usize,
     pub(super) idle: usize,
@@ -69,6 +71,8 @@ pub(super) struct Tally {
     pub(super) with_body: usize,
     /// How many of those that were answered were on streams.
     pub(super) on_streams: usize,
+    /// And how many on connections of their own.
+    pub(super) afresh: usize,
     pub(super) frames: usize,
     /// Calls that have ended, and the notes that they had.
     pub(super) calls: usize,
@@ -90,7 +94,7 @@ impl Traffic {
         let door = |number: usize| doors[number % doors.len()].clone();
         let mut idle = Vec::new();
         for number in 0..load.idle {
-            let mut client = door(number).client().await.expect("the gateway accepts connections");
+            let mut client = door(number).client("load.test").await.expect("the gateway accepts connections");
             client.exchange(&Request::get("load.test", "/idle")).await.expect("the gateway answers");
             idle.push(client);
         }
@@ -113,6 +117,9 @@ impl Traffic {
         let mut callers = Vec::new();
         for door in doors {
             callers.push(door.caller("calls.test").await);
+        }
+        for number in 0..load.fresh {
+            clients.spawn(ask_afresh(Arc::clone(&state), door(number), load.connections + load.shared + number));
         }
         for number in 0..load.calls {
             let caller: Caller = callers[number % callers.len()].clone();
@@ -160,7 +167,7 @@ async fn ask(state: Arc<State>, door: Door, number: usize, every: Duration) {
         }
         let connection = match &mut client {
             Some(connection) => connection,
-            None => match door.client().await {
+            None => match door.client("load.test").await {
                 Ok(connection) => {
                     asked = 0;
                     client.insert(connection)
@@ -183,6 +190,25 @@ async fn ask(state: Arc<State>, door: Door, number: usize, every: Duration) {
                 state.lose(format!("request: {loss}"));
                 client = None;
             }
+        }
+    }
+}
+
+/// Asks again and again, each time on a connection of its own.
+async fn ask_afresh(state: Arc<State>, door: Door, number: usize) {
+    for request in 0.. {
+        time::sleep(Duration::from_millis(20)).await;
+        if state.is_stopped() {
+            return;
+        }
+        let asked = Asked::new(&state, number, request);
+        let lost = match door.client("load.test").await {
+            Ok(mut client) => asked.answered(&state, &mut client).await.err(),
+            Err(error) => Some(format!("no connection: {error}")),
+        };
+        match lost {
+            None => state.count(|tally| tally.afresh += 1),
+            Some(lost) => state.lose(format!("request: {lost}")),
         }
     }
 }
@@ -284,7 +310,7 @@ async fn keep_socket(state: Arc<State>, mut wire: Wire, number: usize) {
 }
 
 async fn upgrade(door: &Door) -> io::Result<Wire> {
-    let mut client = door.client().await?;
+    let mut client = door.client("load.test").await?;
     let request = Request::get("load.test", "/socket").with("Connection", "Upgrade").with("Upgrade", "websocket");
     match client.exchange(&request).await?.status {
         101 => Ok(client.into_wire()),

@@ -1,6 +1,7 @@
 //! A client of tonic's for the [probe](super::probe), by HTTP/2 as it is or over TLS.
 
 use super::probe::{LARGEST, Note};
+use crate::tls::Trust;
 use hyper_util::rt::TokioIo;
 use std::{
     io,
@@ -9,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{net::TcpStream, sync::mpsc};
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls};
+use tokio_rustls::client::TlsStream;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{
     Request, Response, Status, Streaming,
@@ -41,10 +42,10 @@ impl Caller {
         Self::new(endpoint.connect().await.expect("the gateway accepts connections"))
     }
 
-    /// A client of a host, at an address that speaks TLS, whose certificate `authority` must have signed.
-    pub(crate) async fn tls(address: SocketAddr, host: &str, authority: &str) -> Self {
+    /// A client of a host, at an address that speaks TLS.
+    pub(crate) async fn tls(address: SocketAddr, host: &str, trust: &Arc<Trust>) -> Self {
         let endpoint = Endpoint::from_shared(format!("https://{host}")).expect("it is a URI");
-        let connect = ByTls { address, host: host.to_owned(), connector: connector(authority) };
+        let connect = ByTls { address, host: host.to_owned(), trust: trust.clone() };
         Self::new(endpoint.connect_with_connector(connect).await.expect("the gateway accepts connections"))
     }
 
@@ -95,26 +96,12 @@ fn codec() -> ProstCodec<Note, Note> {
     ProstCodec::default()
 }
 
-/// What makes a client trust an authority and offer HTTP/2.
-fn connector(authority: &str) -> TlsConnector {
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
-        roots.add(certificate.expect("it is a certificate")).expect("it is an authority");
-    }
-    let config =
-        rustls::ClientConfig::builder_with_provider(serin::tls::provider()).with_safe_default_protocol_versions();
-    let mut config = config.expect("the provider has versions").with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    TlsConnector::from(Arc::new(config))
-}
-
 /// Connects by TLS.
 #[derive(Clone)]
 struct ByTls {
     address: SocketAddr,
     host: String,
-    connector: TlsConnector,
+    trust: Arc<Trust>,
 }
 
 impl Service<Uri> for ByTls {
@@ -127,12 +114,7 @@ impl Service<Uri> for ByTls {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { address, host, connector } = self.clone();
-        Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            let name = host.try_into().map_err(io::Error::other)?;
-            Ok(TokioIo::new(connector.connect(name, stream).await?))
-        })
+        let Self { address, host, trust } = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(trust.connect_offering(address, &host, b"h2").await?)) })
     }
 }
