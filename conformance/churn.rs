@@ -123,6 +123,19 @@ async fn a_table_that_is_published_before_its_clusters_is_seen() {
     assert!(lost.iter().all(is_so), "{lost:?}");
 }
 
+/// It must notice a certificate that is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_that_are_taken_away_are_seen() {
+    let stage = Stage::set().await;
+    let gateway = OpenGateway::start(stage.manifests.path()).await;
+    let traffic = Traffic::start(&[Door::tls(gateway.https, &stage.trust)], SOME).await;
+    gateway.published.certificates.replace(Arc::default());
+    traffic.wait_for_loss().await;
+
+    let lost = traffic.stop().await.lost;
+    assert!(lost.iter().all(|loss| loss.starts_with("request: no connection")), "{lost:?}");
+}
+
 /// It must notice endpoints that are used after they were taken away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_that_were_taken_away_and_answer_are_seen() {
