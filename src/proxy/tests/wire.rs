@@ -1,6 +1,7 @@
 //! A socket with or without TLS, for threads that wait.
 
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     sync::{Arc, Mutex, OnceLock},
@@ -8,7 +9,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, crypto::CryptoProvider,
+    ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
@@ -25,6 +27,8 @@ pub(super) enum Wire {
 pub(super) struct Tls {
     socket: Arc<TcpStream>,
     session: Arc<Mutex<ClientConnection>>,
+    /// What has come and was not read: a session holds only so much.
+    come: Arc<Mutex<VecDeque<u8>>>,
     /// Held from making records until they are sent, so that they go out in order.
     sending: Arc<Mutex<()>>,
 }
@@ -65,6 +69,7 @@ impl Wire {
         Self::Tls(Tls {
             socket: Arc::new(socket),
             session: Arc::new(Mutex::new(session)),
+            come: Arc::default(),
             sending: Arc::new(Mutex::new(())),
         })
     }
@@ -138,6 +143,10 @@ impl Tls {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.send(|_| Ok(()))?;
+            let count = self.come.lock().unwrap().read(buffer)?;
+            if count > 0 {
+                return Ok(count);
+            }
             match self.session.lock().unwrap().reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return read,
@@ -187,6 +196,10 @@ impl Tls {
                 let _ = (&*self.socket).write_all(&alert);
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
+            let mut come = Vec::new();
+            // That there is no more for now, or ever, shows when it is read.
+            let _ = session.reader().read_to_end(&mut come);
+            self.come.lock().unwrap().extend(come);
             if rest.is_empty() {
                 return Ok(());
             }
