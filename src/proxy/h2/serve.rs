@@ -53,7 +53,7 @@ const WAITING: usize = 64 << 10;
 /// How many bytes the fields of a request may have, with the 32 that HTTP/2 adds for each: no less than what the reader
 /// of heads takes.
 const FIELDS: u32 = 64 << 10;
-/// How long a client may take to leave once it was told to.
+/// How long a client may take to leave once it was told to and has no stream.
 const LEAVING: Duration = Duration::from_secs(5);
 
 /// A client's connection and what its streams have in common.
@@ -99,6 +99,7 @@ pub(crate) async fn serve<C: Connect>(
     let leave = |connection: &mut Connection<_, _>, phase: &mut Phase| {
         connection.graceful_shutdown();
         *phase = Phase::Leaving;
+        timer.set(LEAVING);
     };
     timer.set(worker.config.keep_alive);
     poll_fn(|cx| {
@@ -108,11 +109,9 @@ pub(crate) async fn serve<C: Connect>(
             }
             if timer.has_fired() {
                 match (shared.open.get(), phase) {
-                    (1.., _) => timer.set(worker.config.keep_alive),
-                    (0, Phase::Serving) => {
-                        leave(&mut connection, &mut phase);
-                        timer.set(LEAVING);
-                    }
+                    (1.., Phase::Serving) => timer.set(worker.config.keep_alive),
+                    (1.., Phase::Leaving) => timer.set(LEAVING),
+                    (0, Phase::Serving) => leave(&mut connection, &mut phase),
                     (0, Phase::Leaving) => return Poll::Ready(()),
                 }
             }
@@ -121,10 +120,10 @@ pub(crate) async fn serve<C: Connect>(
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     served += 1;
+                    timer.set(if phase == Phase::Serving { worker.config.keep_alive } else { LEAVING });
                     if served == worker.config.keep_alive_requests {
                         leave(&mut connection, &mut phase);
                     }
-                    timer.set(worker.config.keep_alive);
                     start(&shared, request, respond);
                 }
                 Poll::Ready(Some(Err(error))) => {
