@@ -13,9 +13,9 @@ use super::{
 };
 
 /// How long at most.
-const LONGEST: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST: Duration = Duration::from_secs(5);
 /// How many bytes at most.
-const MOST: usize = 4 << 20;
+pub(crate) const MOST: usize = 4 << 20;
 
 /// Shuts our side of `stream` and reads the other until it ends, too.
 pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, timer: &Timer) {

@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -33,9 +33,10 @@ use crate::{
         caller::Caller,
         connect::Connect,
         forward::{Outcome, forward},
+        linger,
         record::{CLIENT_CLOSED_REQUEST, Notes, Record},
         request::{self, RequestId, Then},
-        seam::{Downstream, Sink},
+        seam::{Downstream, Sink, Source},
         timer::{Timer, until_fired},
         tunnel::tunnel,
         worker::Worker,
@@ -220,6 +221,7 @@ async fn one<C: Connect>(
     };
     buffer::give_out(head);
 
+    let mut is_whole = true;
     let refused = match begun.as_mut().map(|begun| &mut begun.then) {
         Err(refusal) => Some(*refusal),
         Ok(Then::Refuse(refusal)) => Some(*refusal),
@@ -240,12 +242,14 @@ async fn one<C: Connect>(
                 Outcome::Refused(refusal) => Some(refusal),
                 Outcome::Truncated => {
                     client.reset();
+                    is_whole = false;
                     None
                 }
                 Outcome::Gone => {
                     if record.status == 0 {
                         record.status = CLIENT_CLOSED_REQUEST;
                     }
+                    is_whole = false;
                     None
                 }
                 Outcome::Switched(mut remains, lease) => {
@@ -273,6 +277,33 @@ async fn one<C: Connect>(
     record.body_bytes = client.body_sent();
     record.sent_bytes = client.head_sent() + client.body_sent();
     record.finish(worker, caller.address, &table);
+    if is_whole {
+        swallow(&timer, &mut client).await;
+    }
+}
+
+/// Takes what still comes of a body that nobody wants, for a while.
+///
+/// The stream is reset when it is let go, and there are clients to whom a reset is all that they see of an answer, as one
+/// of a connection is over HTTP/1.
+async fn swallow(timer: &Timer, client: &mut Client) {
+    client.take_all();
+    let most = client.body_received() + linger::MOST as u64;
+    timer.set(linger::LONGEST);
+    poll_fn(|cx| {
+        while !client.is_complete() && client.body_received() < most && !timer.has_fired() {
+            match client.ready().map(<[u8]>::len) {
+                Ok(0) => match ready!(client.poll_read(cx)) {
+                    Ok(()) => {}
+                    Err(_) => return Poll::Ready(()),
+                },
+                Ok(count) => client.consume(count),
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Tells the client that its request cannot be served.
