@@ -6,6 +6,7 @@
 
 mod harness;
 mod interpreter;
+mod streams;
 mod wire;
 
 /// A suite: the files of some groups, with what is spoken on the two sides.
@@ -113,11 +114,43 @@ macro_rules! connectors {
     };
 }
 
-suite!(http1_to_http1: HTTP1 to HTTP1, messages timeouts upgrades http1_clients http1_endpoints http1 connectors);
+/// HTTP/2 from clients.
+macro_rules! http2_clients {
+    () => {
+        #[path = "http2_clients.rs"]
+        mod http2_clients;
+    };
+}
+
+/// Tunnels in streams.
+macro_rules! http2_upgrades {
+    () => {
+        #[path = "http2_tunnels.rs"]
+        mod http2_tunnels;
+    };
+}
+
+/// HTTP/2 to endpoints.
+macro_rules! http2_endpoints {
+    () => {
+        #[path = "http2_endpoints.rs"]
+        mod http2_endpoints;
+    };
+}
+
+/// HTTP/2 on connections that a test begins as if it spoke HTTP/1.
+macro_rules! http2_frames {
+    () => {
+        #[path = "http2_frames.rs"]
+        mod http2_frames;
+    };
+}
+
+suite!(http1_to_http1: HTTP1 to HTTP1, messages timeouts upgrades http1_clients http1_endpoints http1 connectors http2_frames);
 suite!(http1_tls_to_http1_tls: HTTP1_TLS to HTTP1_TLS, messages timeouts upgrades http1_clients http1_endpoints http1 tls);
-suite!(http1_to_http2: HTTP1 to HTTP2, messages timeouts http1_clients);
-suite!(http1_tls_to_http2_tls: HTTP1_TLS to HTTP2_TLS, messages http1_clients);
-suite!(http2_to_http1: HTTP2 to HTTP1, messages timeouts upgrades http1_endpoints connectors);
-suite!(http2_tls_to_http1_tls: HTTP2_TLS to HTTP1_TLS, messages upgrades http1_endpoints);
-suite!(http2_to_http2: HTTP2 to HTTP2, messages timeouts);
-suite!(http2_tls_to_http2_tls: HTTP2_TLS to HTTP2_TLS, messages timeouts);
+suite!(http1_to_http2: HTTP1 to HTTP2, messages timeouts http1_clients http2_endpoints);
+suite!(http1_tls_to_http2_tls: HTTP1_TLS to HTTP2_TLS, messages http1_clients http2_frames);
+suite!(http2_to_http1: HTTP2 to HTTP1, messages timeouts upgrades http1_endpoints connectors http2_clients http2_upgrades);
+suite!(http2_tls_to_http1_tls: HTTP2_TLS to HTTP1_TLS, messages upgrades http1_endpoints http2_upgrades);
+suite!(http2_to_http2: HTTP2 to HTTP2, messages timeouts http2_endpoints);
+suite!(http2_tls_to_http2_tls: HTTP2_TLS to HTTP2_TLS, messages timeouts http2_clients http2_endpoints);

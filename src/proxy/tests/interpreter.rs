@@ -35,8 +35,10 @@ mod answering;
 mod asking;
 mod text;
 
+pub(super) use self::text::send;
+
 /// What HTTP/2 may be spoken over.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
@@ -54,14 +56,7 @@ pub(super) fn client(socket: Socket, tls: bool) -> Socket {
 /// connection, over HTTP/2 once for a stream.
 pub(super) fn endpoint(socket: Socket, speaks: Speaks, run: impl Fn(Socket) + Send + Sync + 'static) {
     runtime().spawn(async move {
-        let socket = awaited(socket);
-        let mut stream: Box<dyn Stream> = match speaks.tls {
-            false => Box::new(socket),
-            true => match TlsAcceptor::from(server_config()).accept(socket).await {
-                Ok(stream) => Box::new(stream),
-                Err(_) => return,
-            },
-        };
+        let Some(mut stream) = accept(socket, speaks.tls).await else { return };
         if speaks.http2 {
             return answering::interpret(stream, run).await;
         }
@@ -72,7 +67,8 @@ pub(super) fn endpoint(socket: Socket, speaks: Speaks, run: impl Fn(Socket) + Se
     });
 }
 
-async fn connect(socket: Socket, tls: bool) -> Option<Box<dyn Stream>> {
+/// Begins as a client that speaks HTTP/2.
+pub(super) async fn connect(socket: Socket, tls: bool) -> Option<Box<dyn Stream>> {
     let socket = awaited(socket);
     if !tls {
         return Some(Box::new(socket));
@@ -80,6 +76,16 @@ async fn connect(socket: Socket, tls: bool) -> Option<Box<dyn Stream>> {
     let mut config = client_config();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let stream = TlsConnector::from(Arc::new(config)).connect("shop.example".try_into().unwrap(), socket).await.ok()?;
+    Some(Box::new(stream))
+}
+
+/// Begins as the server of `socket`.
+pub(super) async fn accept(socket: Socket, tls: bool) -> Option<Box<dyn Stream>> {
+    let socket = awaited(socket);
+    if !tls {
+        return Some(Box::new(socket));
+    }
+    let stream = TlsAcceptor::from(server_config()).accept(socket).await.ok()?;
     Some(Box::new(stream))
 }
 

@@ -181,7 +181,7 @@ pub(super) fn write_fields(fields: &HeaderMap, out: &mut String) {
 }
 
 /// Sends a piece, as the window allows.
-pub(super) async fn send(out: &mut SendStream<Bytes>, mut piece: Bytes) -> io::Result<()> {
+pub(in crate::proxy::tests) async fn send(out: &mut SendStream<Bytes>, mut piece: Bytes) -> io::Result<()> {
     while !piece.is_empty() {
         out.reserve_capacity(piece.len());
         while out.capacity() == 0 {
