@@ -4,6 +4,7 @@
 
 mod changes;
 mod counting;
+mod http2;
 mod requests;
 
 #[path = "../../bench/population.rs"]

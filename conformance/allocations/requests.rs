@@ -47,18 +47,22 @@ impl Connect for Marking {
 
 // === the gateway ===
 
-struct Gateway {
-    address: SocketAddr,
+pub struct Gateway {
+    pub address: SocketAddr,
     drainer: Drainer,
     proxy: Option<Proxy>,
 }
 
 impl Gateway {
-    fn to(endpoint: SocketAddr, format: Format) -> Self {
+    pub fn to(endpoint: SocketAddr, format: Format) -> Self {
+        Self::with(endpoint, format, Policy::default())
+    }
+
+    pub fn with(endpoint: SocketAddr, format: Format, policy: Policy) -> Self {
         let (metrics, meters) = Metrics::new(&Settings::default());
         let (_, logs) = log::start(format, Box::new(io::sink()), 1, metrics.meters()).unwrap();
         let (drainer, drain) = drain();
-        let table = Arc::new(Live::new(table(endpoint, &metrics)));
+        let table = Arc::new(Live::new(table(endpoint, &metrics, policy)));
         let shared = Shared {
             table,
             certificates: Arc::default(),
@@ -90,7 +94,7 @@ impl Drop for Gateway {
     }
 }
 
-fn table(endpoint: SocketAddr, metrics: &Metrics) -> RoutingTable {
+fn table(endpoint: SocketAddr, metrics: &Metrics, policy: Policy) -> RoutingTable {
     let name = Hostname::parse("shop.example").unwrap();
     let key =
         ClusterKey { namespace: "shop".into(), service: "web".into(), port: PortRef::Number(80), via: Via::default() };
@@ -109,7 +113,7 @@ fn table(endpoint: SocketAddr, metrics: &Metrics) -> RoutingTable {
         state: Arc::new(RouteState::new(metrics, labels, [])),
         path: PathRule::Prefix("/".into()),
         split: Split::to(Side::new(cluster, "shop-web-80")),
-        policy: Arc::new(Policy { body_limit: None, ..Policy::default() }),
+        policy: Arc::new(Policy { body_limit: None, ..policy }),
         service: "web".into(),
     };
     let host = Host::Routes(HostBuilder::new(name.clone()).push(route).build());
@@ -158,7 +162,7 @@ fn ask(stream: &mut TcpStream, request: &str) {
 }
 
 /// Answers each request with two bytes; `body` is the length of every request's body.
-fn tiny(body: usize) -> SocketAddr {
+pub fn tiny(body: usize) -> SocketAddr {
     endpoint(move |mut stream| {
         loop {
             let mut rest = read_head(&mut stream)?;
@@ -174,7 +178,7 @@ const GET: &str = "GET /cart?user=7 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent
                    Accept-Encoding: gzip\r\nCookie: session=abc; theme=dark\r\n\r\n";
 
 /// What is counted is counted for the whole process.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+pub static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 // === the rules ===
 
@@ -283,7 +287,7 @@ fn read_long(stream: &mut TcpStream, mut left: u64) -> io::Result<()> {
 }
 
 /// The peak is a few buffers above what there was at the end of the tests before.
-fn assert_constant() {
+pub fn assert_constant() {
     let peak = PEAK.swap(0, Relaxed) - LIVE.load(Relaxed).min(0);
     eprintln!("{peak} bytes at most");
     assert!(peak < 2 << 20, "{peak} bytes");

@@ -16,7 +16,11 @@ use h2::{
     server::{Builder, SendResponse},
 };
 use http::{HeaderMap, Request, Response};
-use tokio::{io::AsyncReadExt, sync::Semaphore, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+    time::timeout,
+};
 
 use super::{
     super::{
@@ -215,6 +219,37 @@ fn a_connection_that_the_endpoint_leaves_in_order_loses_no_request() {
         assert_eq!(line.ask(POST).status(), 200, "{n}");
     }
     assert!(server.accepted() >= 5, "{}", server.accepted());
+}
+
+#[test]
+fn a_request_that_a_leaving_endpoint_did_not_begin_is_made_again_also_where_it_must_not_be_repeated() {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // The last stream that was begun is 0: none was.
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, socket) in listener.incoming().enumerate() {
+            interpreter::runtime().spawn(async move {
+                let mut stream = interpreter::accept(socket.unwrap(), Here::ENDPOINT.tls).await.unwrap();
+                if number > 0 {
+                    return serve(Builder::new().handshake(stream).await.unwrap()).await;
+                }
+                stream.write_all(&SETTINGS).await.unwrap();
+                let mut came = Vec::new();
+                while memchr::memmem::find(&came, b"body").is_none() {
+                    stream.read_buf(&mut came).await.unwrap();
+                }
+                stream.write_all(&GOAWAY).await.unwrap();
+                while let Ok(1..) = stream.read_buf(&mut came).await {}
+            });
+        }
+    });
+    let gateway = Gateway::start(without_retries(), &[address], &Tcp);
+    for _ in 0..2 {
+        assert_eq!(gateway.ask(POST).text(), "ok");
+    }
+    assert_eq!(gateway.metric("serin_ejections_total"), 0, "that is no failure of the endpoint");
 }
 
 #[test]
