@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
+
 use super::{interpreter, wire::Wire};
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
@@ -346,9 +348,14 @@ impl<O: Over> Endpoint<O> {
 
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, and that no other test is given.
 pub(super) fn nobody() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // It stays taken for as long as the tests run.
+    std::mem::forget(socket);
+    address
 }
 
 // === connections ===

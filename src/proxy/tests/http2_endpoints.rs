@@ -150,7 +150,7 @@ fn no_stream_is_opened_before_the_endpoint_has_said_how_many_it_takes() {
 fn a_stream_that_was_refused_unseen_is_opened_again_also_for_what_must_not_be_repeated() {
     let streams = AtomicUsize::new(0);
     let server = Server::each(Here::ENDPOINT, Builder::new(), move |request, mut respond| {
-        let refuses = streams.fetch_add(1, SeqCst) % 2 == 0;
+        let refuses = streams.fetch_add(1, SeqCst).is_multiple_of(2);
         async move {
             if refuses {
                 respond.send_reset(Reason::REFUSED_STREAM);
