@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -33,9 +33,10 @@ use crate::{
         caller::Caller,
         connect::Connect,
         forward::{Outcome, forward},
+        linger,
         record::{CLIENT_CLOSED_REQUEST, Notes, Record},
         request::{self, RequestId, Then},
-        seam::{Downstream, Sink},
+        seam::{Downstream, Sink, Source},
         timer::{Timer, until_fired},
         tunnel::tunnel,
         worker::Worker,
@@ -53,8 +54,11 @@ const WAITING: usize = 64 << 10;
 /// How many bytes the fields of a request may have, with the 32 that HTTP/2 adds for each: no less than what the reader
 /// of heads takes.
 const FIELDS: u32 = 64 << 10;
-/// How long a client may take to leave once it was told to.
+/// How long a client may take to leave once it was told to and has no stream.
 const LEAVING: Duration = Duration::from_secs(5);
+
+/// How many bytes are taken at most of a body that nobody wants.
+const UNWANTED: u64 = 4 << 20;
 
 /// A client's connection and what its streams have in common.
 struct Shared<C: Connect> {
@@ -99,6 +103,7 @@ pub(crate) async fn serve<C: Connect>(
     let leave = |connection: &mut Connection<_, _>, phase: &mut Phase| {
         connection.graceful_shutdown();
         *phase = Phase::Leaving;
+        timer.set(LEAVING);
     };
     timer.set(worker.config.keep_alive);
     poll_fn(|cx| {
@@ -108,11 +113,9 @@ pub(crate) async fn serve<C: Connect>(
             }
             if timer.has_fired() {
                 match (shared.open.get(), phase) {
-                    (1.., _) => timer.set(worker.config.keep_alive),
-                    (0, Phase::Serving) => {
-                        leave(&mut connection, &mut phase);
-                        timer.set(LEAVING);
-                    }
+                    (1.., Phase::Serving) => timer.set(worker.config.keep_alive),
+                    (1.., Phase::Leaving) => timer.set(LEAVING),
+                    (0, Phase::Serving) => leave(&mut connection, &mut phase),
                     (0, Phase::Leaving) => return Poll::Ready(()),
                 }
             }
@@ -121,10 +124,10 @@ pub(crate) async fn serve<C: Connect>(
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     served += 1;
+                    timer.set(if phase == Phase::Serving { worker.config.keep_alive } else { LEAVING });
                     if served == worker.config.keep_alive_requests {
                         leave(&mut connection, &mut phase);
                     }
-                    timer.set(worker.config.keep_alive);
                     start(&shared, request, respond);
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -223,6 +226,7 @@ async fn one<C: Connect>(
     };
     buffer::give_out(head);
 
+    let mut is_whole = true;
     let refused = match begun.as_mut().map(|begun| &mut begun.then) {
         Err(refusal) => Some(*refusal),
         Ok(Then::Refuse(refusal)) => Some(*refusal),
@@ -243,12 +247,14 @@ async fn one<C: Connect>(
                 Outcome::Refused(refusal) => Some(refusal),
                 Outcome::Truncated => {
                     client.reset();
+                    is_whole = false;
                     None
                 }
                 Outcome::Gone => {
                     if record.status == 0 {
                         record.status = CLIENT_CLOSED_REQUEST;
                     }
+                    is_whole = false;
                     None
                 }
                 Outcome::Switched(mut remains, lease) => {
@@ -276,6 +282,33 @@ async fn one<C: Connect>(
     record.body_bytes = client.body_sent();
     record.sent_bytes = client.head_sent() + client.body_sent();
     record.finish(worker, caller.address, &table);
+    if is_whole {
+        swallow(&timer, &mut client).await;
+    }
+}
+
+/// Takes what still comes of a body that nobody wants, for a while.
+///
+/// The stream is reset when it is let go, and there are clients to whom a reset is all that they see of an answer, as one
+/// of a connection is over HTTP/1.
+async fn swallow(timer: &Timer, client: &mut Client) {
+    client.take_all();
+    let most = client.body_received() + UNWANTED;
+    timer.set(linger::QUIET);
+    poll_fn(|cx| {
+        while !client.is_complete() && client.body_received() < most && !timer.has_fired() {
+            match client.ready().map(<[u8]>::len) {
+                Ok(0) => match ready!(client.poll_read(cx)) {
+                    Ok(()) => {}
+                    Err(_) => return Poll::Ready(()),
+                },
+                Ok(count) => client.consume(count),
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Tells the client that its request cannot be served.
