@@ -164,7 +164,8 @@ fn start<C: Connect>(shared: &Rc<Shared<C>>, request: Request<RecvStream>, respo
     let shared = Rc::clone(shared);
     tokio::task::spawn_local(async move {
         let _open = Open(&shared.open);
-        isolated(&shared.worker, shared.caller.address, one(&shared.worker, &shared.caller, request, respond)).await;
+        let serving = pin!(one(&shared.worker, &shared.caller, request, respond));
+        isolated(&shared.worker, shared.caller.address, serving).await;
     });
 }
 
