@@ -33,6 +33,15 @@ test *args:
 conformance *args:
     cargo test --locked --test conformance {{ args }}
 
+# Every case of h2spec, its strict ones too, against the proxy, plain and over TLS (wants Go, to build it once).
+h2spec: h2spec-tool
+    cargo test --locked --test conformance h2spec
+
+# Builds h2spec into the cache, unless it is there.
+h2spec-tool version="2.2.1":
+    tool="${XDG_CACHE_HOME:-$HOME/.cache}/serin/tools/h2spec-{{ version }}/bin"; \
+    [[ -x $tool/h2spec ]] || GOBIN=$tool go install github.com/summerwind/h2spec/cmd/h2spec@v{{ version }}+incompatible
+
 # Starts the demo, runs the lines that it prints, edits its canary's weight, and stops it.
 demo-test:
     conformance/demo.sh

@@ -7,6 +7,7 @@ mod differential;
 mod documented;
 mod echo;
 mod gateway;
+mod h2spec;
 mod image;
 mod life;
 mod manifests;
