@@ -7,16 +7,16 @@
 //! `differential/*.wire` holds the inputs, each with what we make of it: the requests that we read, then how the
 //! connection ends. These lines are also the list of what we refuse on purpose; `SERIN_BLESS=1` writes them anew.
 
-mod case;
 mod ours;
 mod peers;
 mod seen;
 
 use self::{
-    case::{Case, cases, write_cases},
     peers::{Nginx, Node, Server, hyper},
     seen::{End, Reading},
 };
+use crate::case::{Case, cases, write_cases};
+use std::path::PathBuf;
 
 /// Inputs of which a peer takes less than we do, and why that is well.
 const STRICTER: &[(&str, &[&str], &str)] = &[
@@ -42,9 +42,9 @@ const STRICTER: &[(&str, &[&str], &str)] = &[
 #[test]
 fn what_we_read_is_what_the_corpus_says() {
     let mut faults = Vec::new();
-    for (path, mut cases) in cases() {
+    for (path, mut cases) in corpus() {
         for case in &mut cases {
-            let reading = ours::read(&case.bytes).to_string();
+            let reading = ours::read(&case.bytes()).to_string();
             if reading != case.reading {
                 faults.push(format!(
                     "{} {}: read as\n{reading}but expected\n{}",
@@ -96,12 +96,17 @@ fn a_difference_is_found() {
     assert!(ours.differs_from(&theirs).is_none() && ours.exceeds(&theirs), "refused by them");
 }
 
+fn corpus() -> Vec<(PathBuf, Vec<Case>)> {
+    cases("differential", "wire")
+}
+
 /// Holds a peer to our readings of the whole corpus.
 fn assert_alike(peer: &str, server: &dyn Server) {
     let mut faults = Vec::new();
-    for Case { name, bytes, .. } in cases().into_iter().flat_map(|(_, cases)| cases) {
+    for case in corpus().into_iter().flat_map(|(_, cases)| cases) {
+        let (name, bytes) = (&case.name, case.bytes());
         let (ours, theirs) = (ours::read(&bytes), server.read(&bytes));
-        let listed = STRICTER.iter().any(|(other, names, _)| *other == peer && names.contains(&&*name));
+        let listed = STRICTER.iter().any(|(other, names, _)| *other == peer && names.contains(&name.as_str()));
         if let Some(fault) = ours.differs_from(&theirs) {
             faults.push(format!("{name}: {fault}; we read\n{ours}{peer} reads\n{theirs}"));
         } else if ours.exceeds(&theirs) && !listed {

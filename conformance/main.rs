@@ -1,5 +1,6 @@
 //! Drives the whole program from outside: what it answers over real sockets, beside what others recorded, document or do.
 
+mod case;
 mod churn;
 mod cli;
 mod client;
@@ -12,6 +13,7 @@ mod image;
 mod life;
 mod manifests;
 mod mended;
+mod menu;
 mod pattern;
 mod peer;
 mod recorded;
