@@ -145,6 +145,23 @@ fn check_names_each_mistake_and_its_mend() {
 }
 
 #[test]
+fn check_tells_what_is_wrong_with_flags() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let check = |flags: &[&str]| {
+        let output = serin(&[&["check", path, "--use-forwarded-headers"], flags].concat());
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("CommandLine serin") && said.contains("at --proxy-real-ip-cidr"), "{said}");
+    let (code, said) = check(&["--proxy-real-ip-cidr", "0.0.0.0/0"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Everybody is believed") && said.contains("1 warnings"), "{said}");
+    assert_eq!(check(&["--proxy-real-ip-cidr", "10.0.0.0/8"]).0, Some(0));
+}
+
+#[test]
 fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     let manifests = directory(&[("shop.yaml", SHOP)]);
     let path = text(manifests.path());
@@ -238,6 +255,24 @@ fn explain_tells_how_the_chosen_side_is_spoken_to() {
         let said = stdout(&serin(&["explain", "-f", path, "GET", "http://shop.example/cart", "-H", &header]));
         assert!(said.contains(expected), "no {expected:?} in {said}");
     }
+}
+
+#[test]
+fn explain_believes_the_proxies_that_the_gateway_would_believe() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |proxies: &str| {
+        let mut arguments = vec!["explain", "-f", path, "GET", "http://shop.example/", "--client", "10.0.0.1"];
+        arguments.extend(["--use-forwarded-headers", "--proxy-real-ip-cidr", proxies]);
+        arguments.extend(["-H", "X-Forwarded-For: 192.0.2.1", "-H", "X-Forwarded-Proto: https"]);
+        stdout(&serin(&arguments))
+    };
+    let believed = explain("10.0.0.0/8");
+    for expected in ["the proxy 10.0.0.1 is believed", "X-Real-IP: 192.0.2.1", "X-Forwarded-Proto: https"] {
+        assert!(believed.contains(expected), "no {expected:?} in {believed}");
+    }
+    let stranger = explain("172.16.0.0/12");
+    assert!(stranger.contains("X-Real-IP: 10.0.0.1") && stranger.contains("X-Forwarded-Proto: http\n"), "{stranger}");
 }
 
 #[test]

@@ -20,6 +20,14 @@ use crate::{
     translate,
 };
 
+mod client;
+mod limits;
+
+pub use self::{
+    client::ClientFlags,
+    limits::{HeaderBuffers, InvalidHeaderBuffers, LimitFlags},
+};
+
 /// Flags that say which objects are ours and how they are read: the same for `run`, `check` and `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ObjectFlags {
@@ -74,6 +82,9 @@ pub struct RunFlags {
 
     #[command(flatten)]
     pub objects: ObjectFlags,
+
+    #[command(flatten)]
+    pub clients: ClientFlags,
 
     #[command(flatten)]
     pub server: ServerFlags,
@@ -146,6 +157,9 @@ pub struct ServerFlags {
     /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
     #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS")]
     pub enable_underscores_in_headers: bool,
+
+    #[command(flatten)]
+    pub limits: LimitFlags,
 }
 
 /// The form of the access log.
@@ -202,9 +216,9 @@ impl RunFlags {
 // === impl ObjectFlags ===
 
 impl ObjectFlags {
-    /// The settings of translation.
+    /// The settings of translation, with those of the clients.
     #[must_use]
-    pub fn options(&self) -> translate::Options {
+    pub fn options(&self, clients: &ClientFlags) -> translate::Options {
         translate::Options {
             annotation_prefix: self.annotations_prefix.trim_end_matches('/').into(),
             ingress_class: self.ingress_class.as_str().into(),
@@ -217,6 +231,7 @@ impl ObjectFlags {
                 .map(|(namespace, name)| (namespace.as_str().into(), name.as_str().into())),
             external_names: !self.disable_svc_external_name,
             local_external_names: self.allow_local_external_names,
+            trust: clients.trust(),
             ..translate::Options::default()
         }
     }
@@ -243,13 +258,15 @@ impl ServerFlags {
     #[must_use]
     pub fn proxy(&self, workers: NonZeroUsize) -> proxy::Config {
         let defaults = proxy::Config::default();
-        proxy::Config {
+        let mut config = proxy::Config {
             listen: self.addresses(self.http_port),
             workers,
             connections: self.max_connections.div_ceil(workers.get()),
             head: http::Limits { underscores: self.enable_underscores_in_headers, ..defaults.head },
             ..defaults
-        }
+        };
+        self.limits.apply(&mut config);
+        config
     }
 
     /// The addresses to listen on for a port. The IPv6 wildcard takes IPv4 as well.
@@ -290,7 +307,21 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn every_flag_is_an_environment_variable() {
+        for argument in RunCommand::command().get_arguments() {
+            let Some(flag) = argument.get_long().filter(|flag| !["help", "pod-namespace", "pod-name"].contains(flag))
+            else {
+                continue;
+            };
+            let name = format!("SERIN_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(name.as_str()));
+        }
+    }
 
     #[test]
     fn durations_have_units_and_numbers_alone_are_seconds() {

@@ -89,16 +89,22 @@ pub struct Pipeline {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// A pipeline that has published nothing. Without a resolver, names have no endpoints.
+    /// A pipeline that has published nothing but what is wrong with the options. Without a resolver, names have no endpoints.
     #[must_use]
     pub fn new(options: Options, published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+        let publisher = Publisher::new(published, metrics, resolver);
+        let mut book = ProblemBook::default();
+        // The options do not change, and neither does what is wrong with them.
+        if book.replace(&[], &translate::trust_problems(&options.trust)) {
+            publisher.show_problems(&book);
+        }
         Self {
             store: Store::new(translate::index(&options)),
             options,
             translated: Translated::default(),
             unreadable: Vec::new(),
-            book: ProblemBook::default(),
-            publisher: Publisher::new(published, metrics, resolver),
+            book,
+            publisher,
         }
     }
 

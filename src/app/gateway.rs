@@ -26,6 +26,7 @@ use crate::{
     pipeline::{HoldOff, Pipeline, Published},
     proxy::{self, Proxy, log},
     source::files,
+    translate,
     upstream::{Resolver, resolve},
 };
 
@@ -118,7 +119,11 @@ impl Gateway {
             }
         }));
         let resolver = resolver(flags, &metrics);
-        let pipeline = Pipeline::new(flags.objects.options(), published.clone(), metrics.clone(), resolver.clone());
+        let options = flags.objects.options(&flags.clients);
+        for problem in translate::trust_problems(&options.trust) {
+            warn!("{problem}");
+        }
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver.clone());
         let translated = Readiness::new();
         let synced = translated.block("first table");
         control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));
@@ -139,7 +144,8 @@ impl Gateway {
             metrics: metrics.clone(),
             epoch,
         };
-        let proxy = Proxy::start(server.proxy(workers), &shared, metric_workers, logs).context("cannot serve")?;
+        let config = flags.clients.proxy(server.proxy(workers));
+        let proxy = Proxy::start(config, &shared, metric_workers, logs).context("cannot serve")?;
         let http = proxy.local_addrs().to_vec();
         drop(starting);
         info!(http = %http[0], %admin, workers, "serving");

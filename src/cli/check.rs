@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::manifests::{self, Manifests};
 use crate::{
-    config::ObjectFlags,
+    config::{ClientFlags, ObjectFlags},
     problem::{Level, Problem},
     translate,
 };
@@ -25,6 +25,9 @@ pub(super) struct CheckFlags {
 
     #[command(flatten)]
     objects: ObjectFlags,
+
+    #[command(flatten)]
+    clients: ClientFlags,
 
     /// Makes it an error too if an object is named that is not in these files.
     #[arg(long)]
@@ -65,7 +68,7 @@ struct Report<'a> {
 
 /// Checks manifests. The code is a failure where an error was found.
 pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
-    let manifests = manifests::load(&flags.path, &flags.objects)?;
+    let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
     let problems = problems(&manifests);
     let count = |level| problems.iter().filter(|found| found.problem.level == level).count();
     let report = Report {

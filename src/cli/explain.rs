@@ -16,8 +16,9 @@ use clap::Args;
 
 use super::{check::Output, manifests};
 use crate::{
-    config::ObjectFlags,
+    config::{ClientFlags, ObjectFlags},
     draw::Random,
+    http::forwarded::Trust,
     key::{ClusterKey, RouteId},
     route::{self, Plan, Scheme, Step, Table},
     translate,
@@ -51,12 +52,15 @@ pub(super) struct ExplainFlags {
     #[arg(short = 'b', long = "cookie", value_name = "NAME=VALUE")]
     cookies: Vec<String>,
 
-    /// The client's address.
+    /// The address that the request comes from: the client's, or that of a proxy.
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     client: IpAddr,
 
     #[command(flatten)]
     objects: ObjectFlags,
+
+    #[command(flatten)]
+    clients: ClientFlags,
 
     /// How to print the explanation.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
@@ -73,6 +77,14 @@ struct Imagined {
     target: String,
     fields: Vec<(String, String)>,
     client: IpAddr,
+    /// The host that a believed proxy says was asked for.
+    public_authority: Option<String>,
+    /// What endpoints get as `X-Forwarded-For`.
+    chain: String,
+    /// What endpoints get as `X-Forwarded-Port`.
+    forwarded_port: u16,
+    /// The proxy that is believed.
+    proxy: Option<IpAddr>,
 }
 
 /// Keeps the steps of a decision.
@@ -82,13 +94,13 @@ struct Steps(Vec<Step>);
 /// Explains a request.
 pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     let request = Imagined::parse(flags)?;
-    let manifests = manifests::load(&flags.path, &flags.objects)?;
+    let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
     let translation = translate::translate(&manifests.snapshot, &manifests.options);
     let table = translation.table();
     let up =
         |cluster: &ClusterKey| translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty());
 
-    let mut steps = Steps::default();
+    let mut steps = Steps(request.note().into_iter().collect());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let plan = decide(&table, &request, now, up, &mut steps);
     let report = Report::new(&request, &plan, steps.0, &translation);
@@ -153,7 +165,50 @@ impl Imagined {
             Scheme::Http => 80,
             Scheme::Https => 443,
         });
-        Ok(Self { method: flags.method.clone(), scheme, port, authority, target, fields, client: flags.client })
+        let imagined = Self {
+            method: flags.method.clone(),
+            scheme,
+            port,
+            authority,
+            target,
+            fields,
+            client: flags.client,
+            public_authority: None,
+            chain: flags.client.to_string(),
+            forwarded_port: port,
+            proxy: None,
+        };
+        Ok(imagined.told(&flags.clients.trust()))
+    }
+
+    /// The same, with what its fields tell where it comes from a proxy that is believed.
+    fn told(mut self, trust: &Trust) -> Self {
+        let fields = self.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let Some(told) = trust.hear(self.client, fields) else { return self };
+        let public_authority = told.host.map(|host| String::from_utf8_lossy(host).into_owned());
+        self.chain = match &told.chain {
+            Some(chain) => String::from_utf8_lossy(chain).into_owned(),
+            None => told.client.to_string(),
+        };
+        self.proxy = Some(self.client);
+        self.client = told.client;
+        self.port = told.port_beside(self.scheme == Scheme::Https, self.port);
+        self.scheme = match told.https {
+            Some(true) => Scheme::Https,
+            Some(false) => Scheme::Http,
+            None => self.scheme,
+        };
+        self.forwarded_port = told.port.unwrap_or(self.forwarded_port);
+        self.public_authority = public_authority;
+        self
+    }
+
+    /// Who is believed what.
+    fn note(&self) -> Option<Step> {
+        let Self { client, port, .. } = self;
+        let (host, scheme) = (self.public_authority.as_ref().unwrap_or(&self.authority), self.scheme.as_str());
+        let proxy = self.proxy?;
+        Some(Step::Note(format!("the proxy {proxy} is believed: {client} asks for {host} by {scheme}, port {port}")))
     }
 }
 
@@ -164,6 +219,10 @@ impl route::Request for Imagined {
 
     fn authority(&self) -> &[u8] {
         self.authority.as_bytes()
+    }
+
+    fn public_authority(&self) -> &[u8] {
+        self.public_authority.as_ref().unwrap_or(&self.authority).as_bytes()
     }
 
     fn target(&self) -> &[u8] {

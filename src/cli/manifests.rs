@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    config::ObjectFlags,
+    config::{ClientFlags, ObjectFlags},
     problem::Problem,
     source::files::{self, Places},
     store::{Snapshot, Store},
@@ -31,7 +31,7 @@ pub(super) struct Manifests {
 }
 
 /// Reads a directory or a file; `-` is standard input.
-pub(super) fn load(path: &Path, flags: &ObjectFlags) -> Result<Manifests> {
+pub(super) fn load(path: &Path, flags: &ObjectFlags, clients: &ClientFlags) -> Result<Manifests> {
     let loaded = if path == Path::new("-") {
         let mut text = Vec::new();
         io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
@@ -39,7 +39,7 @@ pub(super) fn load(path: &Path, flags: &ObjectFlags) -> Result<Manifests> {
     } else {
         files::read(&files::Config { path: path.to_owned(), endpoints: flags.endpoint.clone() })
     };
-    let options = flags.options();
+    let options = flags.options(clients);
     let mut store = Store::new(translate::index(&options));
     let objects = loaded.objects.len();
     for (object, age) in loaded.objects {

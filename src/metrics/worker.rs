@@ -31,6 +31,8 @@ pub enum Count {
     ConnectionsAccepted,
     /// Connections that were accepted and closed at once, since there were as many as may be.
     ConnectionsRefused,
+    /// Connections that were closed because they did not begin with a PROXY header, where they have to.
+    BadIntroductions,
     /// Tasks that ended in a panic.
     Panics,
     /// Connections over HTTP/2 that were ended, since their frames cost more than they were for.
@@ -75,7 +77,7 @@ struct Cells {
     handshakes: Chain<&'static str, Tally>,
 }
 
-const COUNTS: usize = 6;
+const COUNTS: usize = 7;
 
 const STATES: [(ConnectionState, &str); 3] = [
     (ConnectionState::Reading, "reading"),
@@ -174,6 +176,11 @@ impl Totals {
                     registry,
                     "serin_connections_refused_total",
                     "Connections closed at once because of the limit on connections",
+                ),
+                counter(
+                    registry,
+                    "serin_proxy_header_errors_total",
+                    "Connections closed because they did not begin with a PROXY header",
                 ),
                 counter(registry, "serin_panics_total", "Tasks of workers that ended in a panic"),
                 counter(registry, "serin_http2_floods_total", "Connections over HTTP/2 ended because of their frames"),

@@ -271,6 +271,18 @@ async fn under_churn_a_table_waits_for_a_bounded_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_the_options_is_a_problem_from_the_beginning() {
+    let trust = crate::http::forwarded::Trust { forwarded_headers: true, ..Default::default() };
+    let harness = Harness::start_with(Options { trust, ..Options::default() });
+    let fields = || -> Vec<String> {
+        harness.published.problems.get().sorted().into_iter().map(|problem| problem.field.clone()).collect()
+    };
+    assert_eq!(fields(), ["--proxy-real-ip-cidr"]);
+    harness.apply(&[]).await;
+    assert_eq!(fields(), ["--proxy-real-ip-cidr"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_a_problem_until_it_can() {
     let pipeline = Harness::start();
     let loaded = files::parse("broken.yaml", b"a: [", &[]);

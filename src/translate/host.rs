@@ -214,7 +214,8 @@ impl<'a> Pass<'a> {
         (!redirecting.is_empty()).then_some(twin)
     }
 
-    fn tell_annotation(&mut self, ingress: &ObjectKey, name: &str, fault: String, effect: &str, mend: &str) {
+    /// Tells that an annotation is in conflict with another object.
+    pub(super) fn tell_annotation(&mut self, ingress: &ObjectKey, name: &str, fault: String, effect: &str, mend: &str) {
         self.tell(Problem {
             object: ingress.clone(),
             field: format!("metadata.annotations[{}/{name}]", self.options.annotation_prefix),

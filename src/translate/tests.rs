@@ -1,5 +1,6 @@
 //! Tests of translation as a whole.
 
+mod canary_e2e;
 mod golden;
 mod properties;
 

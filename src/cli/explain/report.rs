@@ -133,6 +133,7 @@ impl Forwarded {
 
 fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
     let (status, because, location) = match &answer.why {
+        Why::Health => (200, "a health check, since no path claims it", None),
         Why::NoRoute => (404, "no route fits", None),
         Why::NoEndpoints => (503, "the route has no backend with an endpoint", None),
         Why::BadPath => (400, "the path cannot be read", None),
@@ -194,8 +195,9 @@ fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId
     if let Some(target) = &forward.target {
         changes.push(("path".to_owned(), String::from_utf8_lossy(target).into_owned()));
     }
-    if let Some(host) = &forward.host {
-        changes.push(("Host".to_owned(), String::from_utf8_lossy(host).into_owned()));
+    let host = forward.host.as_deref().map(String::from_utf8_lossy);
+    if let Some(host) = host.as_deref().or(request.public_authority.as_deref()) {
+        changes.push(("Host".to_owned(), host.to_owned()));
     }
     let scheme = match request.scheme {
         Scheme::Http => "http",
@@ -205,9 +207,9 @@ fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId
     for (name, value) in [
         ("X-Request-ID", "the client's, or a new one"),
         ("X-Real-IP", client.as_str()),
-        ("X-Forwarded-For", client.as_str()),
-        ("X-Forwarded-Host", request.authority.as_str()),
-        ("X-Forwarded-Port", request.port.to_string().as_str()),
+        ("X-Forwarded-For", request.chain.as_str()),
+        ("X-Forwarded-Host", request.public_authority.as_ref().unwrap_or(&request.authority)),
+        ("X-Forwarded-Port", request.forwarded_port.to_string().as_str()),
         ("X-Forwarded-Proto", scheme),
         ("X-Forwarded-Scheme", scheme),
         ("X-Scheme", scheme),
@@ -240,6 +242,12 @@ fn print_step(step: &Step, out: &mut impl Write) -> io::Result<()> {
                 (None, _) => "does not fit".to_owned(),
                 (Some(PathMatch::Exact), true) => "fits exactly".to_owned(),
                 (Some(PathMatch::Exact), false) => "fits exactly, but another goes before it".to_owned(),
+                (Some(PathMatch::Slash(_)), true) => {
+                    "fits but for its slash: the request is redirected there".to_owned()
+                }
+                (Some(PathMatch::Slash(_)), false) => {
+                    "fits but for its slash, and one that fits without goes before".to_owned()
+                }
                 (Some(PathMatch::Prefix(_)), true) => "fits, and no longer prefix does".to_owned(),
                 (Some(PathMatch::Prefix(_)), false) => {
                     "fits, but a longer prefix or an exact path goes before".to_owned()
@@ -252,5 +260,29 @@ fn print_step(step: &Step, out: &mut impl Write) -> io::Result<()> {
         Step::Asked { canary, rule, answer } => writeln!(out, "rule       {canary}: {rule}: {answer}"),
         Step::Drawn { odds, lot, chosen } => writeln!(out, "lot        {odds}; {lot}: {chosen}"),
         Step::Note(note) => writeln!(out, "note       {note}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of two paths of which the first is chosen.
+    fn said_of(chosen: PathMatch, other: PathMatch) -> [String; 2] {
+        [(chosen, true), (other, false)].map(|(fits, chosen)| {
+            let mut out = Vec::new();
+            print_step(&Step::Path { route: "it".to_owned(), fits: Some(fits), chosen }, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        })
+    }
+
+    #[test]
+    fn a_path_that_lacks_its_slash_is_no_longer_prefix() {
+        let [prefix, slash] = said_of(PathMatch::Prefix(4), PathMatch::Slash(4));
+        assert_eq!(prefix, "path     > it fits, and no longer prefix does\n");
+        assert_eq!(slash, "path       it fits but for its slash, and one that fits without goes before\n");
+        let [slash, root] = said_of(PathMatch::Slash(4), PathMatch::Prefix(1));
+        assert_eq!(slash, "path     > it fits but for its slash: the request is redirected there\n");
+        assert_eq!(root, "path       it fits, but a longer prefix or an exact path goes before\n");
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         Config, Connect, Proxy, RoutingTable, Shared, Tcp,
         log::{self, Format},
     },
-    route::{Affinity, Host, HostBuilder, PathRule, Policy, Route, Side, Split},
+    route::{Affinity, Canary, Host, HostBuilder, PathRule, Policy, Route, Rule, Share, Side, Split},
     tls::{self, CertificateSet, Certificates},
     upstream::{Cluster, EndpointSpec, Endpoints},
 };
@@ -55,6 +55,8 @@ pub(super) struct Setup {
     pub(super) config: Config,
     pub(super) policy: Policy,
     pub(super) affinity: Option<Affinity>,
+    /// The endpoints of a canary that is sent every request; there is no canary where there are none.
+    pub(super) canary: Vec<SocketAddr>,
     pub(super) format: Format,
 }
 
@@ -85,8 +87,13 @@ impl Gateway {
         let log = Arc::new(Mutex::new(Vec::new()));
         let out = Box::new(LogSink(Arc::clone(&log)));
         let (log_writer, logs) = log::start(setup.format, out, workers, metrics.meters()).unwrap();
-        let cluster = cluster(endpoints);
-        let table = table(&cluster, &metrics, setup.policy, setup.affinity);
+        let cluster = cluster("web", endpoints);
+        let mut split = Split::to(Side::new(Arc::clone(&cluster), "shop-web-80"));
+        split.affinity = setup.affinity.map(Arc::new);
+        if !setup.canary.is_empty() {
+            split.canaries = [canary(&setup.canary)].into_iter().collect();
+        }
+        let table = table(split, &metrics, setup.policy);
         let table = Arc::new(Live::new(table));
         let certificates = Arc::new(Live::new(certificates()));
         let (drainer, drain) = drain();
@@ -178,15 +185,31 @@ fn certificates() -> Certificates {
     certificates
 }
 
-fn cluster(endpoints: &[SocketAddr]) -> Arc<Cluster> {
-    let key =
-        ClusterKey { namespace: "shop".into(), service: "web".into(), port: PortRef::Number(80), via: Via::default() };
+fn cluster(service: &str, endpoints: &[SocketAddr]) -> Arc<Cluster> {
+    let key = ClusterKey {
+        namespace: "shop".into(),
+        service: service.into(),
+        port: PortRef::Number(80),
+        via: Via::default(),
+    };
     let cluster = Cluster::new(key);
     cluster.replace(&Endpoints::of(endpoints.iter().copied().map(EndpointSpec::new)));
     cluster
 }
 
-fn table(cluster: &Arc<Cluster>, metrics: &Metrics, policy: Policy, affinity: Option<Affinity>) -> RoutingTable {
+/// A canary that is sent every request.
+fn canary(endpoints: &[SocketAddr]) -> Canary<Arc<Cluster>> {
+    Canary {
+        ingress: ObjectKey::ingress("shop", "web-canary"),
+        side: Side::new(cluster("web-canary", endpoints), "shop-web-canary-80"),
+        rule: Rule::default(),
+        share: Share { weight: 1, total: 1 },
+        sticky: None,
+        keeps_sessions: true,
+    }
+}
+
+fn table(split: Split<Arc<Cluster>>, metrics: &Metrics, policy: Policy) -> RoutingTable {
     let host: Hostname = Hostname::parse("shop.example").unwrap();
     let labels = RouteLabels {
         namespace: "shop".into(),
@@ -195,8 +218,6 @@ fn table(cluster: &Arc<Cluster>, metrics: &Metrics, policy: Policy, affinity: Op
         path: "/".into(),
         host: "shop.example".into(),
     };
-    let mut split = Split::to(Side::new(Arc::clone(cluster), "shop-web-80"));
-    split.affinity = affinity.map(Arc::new);
     let route = Route {
         id: RouteId {
             host: host.clone(),

@@ -4,3 +4,9 @@ suite!(
     #[expect(dead_code, reason = "some of it is for the tests of TLS alone")]
     tls: false
 );
+
+// About what is told of a connection that shows less than TLS does.
+#[path = "forwarded.rs"]
+mod forwarded;
+#[path = "introductions.rs"]
+mod introductions;

@@ -219,7 +219,10 @@ fn a_request_is_measured_and_logged() {
     let request = "POST /cart HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: tester\r\nReferer: here\r\n\
                    X-Request-ID: one\r\nContent-Length: 4\r\n\r\nbody";
     assert_eq!(gateway.ask(request).status(), 200);
-    gateway.ask("nonsense\r\n\r\n");
+    // Who does not name HTTP gets no answer in it, but a line in the log.
+    let mut line = gateway.connect();
+    line.send("nonsense\r\n\r\n");
+    assert_eq!(line.rest(), b"");
     wait_until("both are counted", || gateway.metric("nginx_ingress_controller_nginx_process_requests_total") == 2);
     assert_eq!(gateway.metric("nginx_ingress_controller_requests{"), 1);
     let endpoint = endpoint.address.to_string();

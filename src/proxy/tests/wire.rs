@@ -27,6 +27,8 @@ pub(super) struct Tls {
     session: Arc<Mutex<ClientConnection>>,
     /// Held from making records until they are sent, so that they go out in order.
     sending: Arc<Mutex<()>>,
+    /// What was taken out of the session to make room in it.
+    unread: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What clients are set up with: they trust the tests' authority, and resume no session.
@@ -66,6 +68,7 @@ impl Wire {
             socket: Arc::new(socket),
             session: Arc::new(Mutex::new(session)),
             sending: Arc::new(Mutex::new(())),
+            unread: Arc::default(),
         })
     }
 
@@ -138,6 +141,14 @@ impl Tls {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.send(|_| Ok(()))?;
+            let mut unread = self.unread.lock().unwrap();
+            if !unread.is_empty() {
+                let count = unread.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&unread[..count]);
+                unread.drain(..count);
+                return Ok(count);
+            }
+            drop(unread);
             match self.session.lock().unwrap().reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return read,
@@ -189,6 +200,12 @@ impl Tls {
             }
             if rest.is_empty() {
                 return Ok(());
+            }
+            // A session that holds a record unread may take nothing more.
+            let mut unread = self.unread.lock().unwrap();
+            let mut piece = [0; 16 << 10];
+            while let Ok(count @ 1..) = session.reader().read(&mut piece) {
+                unread.extend_from_slice(&piece[..count]);
             }
         }
     }
