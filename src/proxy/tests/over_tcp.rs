@@ -5,7 +5,9 @@ suite!(
     tls: false
 );
 
-// About what is told of a connection that shows less than TLS does.
+// About frames, which are the same over TLS, and what is told of a connection that shows less than TLS does.
+#[path = "floods.rs"]
+mod floods;
 #[path = "forwarded.rs"]
 mod forwarded;
 #[path = "introductions.rs"]
