@@ -58,6 +58,11 @@ bench-instructions:
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
 
+# Gives every reader of bytes 10,000,000 changed inputs of its corpus, or as many as it can read in SECONDS.
+fuzz-all seconds="60" inputs="10000000":
+    RUSTFLAGS="--cfg fuzzing" cargo run --quiet --release --locked --manifest-path fuzz/Cargo.toml --no-default-features \
+        --bin mutate -- {{ inputs }} {{ seconds }}
+
 # The program as it is shipped: one codegen unit, fat LTO.
 dist:
     cargo build --locked --profile dist --bin serin

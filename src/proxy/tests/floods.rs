@@ -32,6 +32,9 @@ const CALM: u32 = 11;
 /// How many frames a flood has: more than any limit allows.
 const FLOOD: usize = 100_000;
 
+/// Makes the frames of a flood, one after the other.
+type Flood = fn(u32) -> Vec<u8>;
+
 /// What a client was told before its connection ended.
 #[derive(Debug, Default)]
 struct Told {
@@ -166,7 +169,7 @@ fn requests_that_are_taken_back_at_once_end_the_connection() {
 #[test]
 fn resets_that_the_client_provokes_end_the_connection() {
     // CVE-2025-8671: the stream breaks a rule when its request is under way, and we are the ones who reset it.
-    let provocations: [(&str, fn(u32) -> Vec<u8>); 4] = [
+    let provocations: &[(&str, Flood)] = &[
         ("a window that grows by nothing", |stream| frame(WINDOW, 0, stream, &[0; 4])),
         ("a window that overflows", |stream| frame(WINDOW, 0, stream, &[0x7f, 0xff, 0xff, 0xff])),
         ("data behind the end", |stream| frame(DATA, 0, stream, b"x")),
@@ -174,7 +177,7 @@ fn resets_that_the_client_provokes_end_the_connection() {
             frame(PRIORITY, 0, stream, &[&stream.to_be_bytes()[..], &[1]].concat())
         }),
     ];
-    for (what, provocation) in provocations {
+    for &(what, provocation) in provocations {
         let busy = Busy::new();
         let gateway = Gateway::to(&[&busy.endpoint]);
         let told = flood(&gateway, move |at| {
@@ -193,7 +196,7 @@ fn resets_that_the_client_provokes_end_the_connection() {
 
 #[test]
 fn frames_that_carry_nothing_end_the_connection() {
-    let other: [(&str, fn(u32) -> Vec<u8>); 6] = [
+    let other: &[(&str, Flood)] = &[
         ("PING", |_| frame(PING, 0, 0, &[0; 8])),
         ("answers to no PING", |_| frame(PING, 1, 0, &[0; 8])),
         ("SETTINGS", |_| frame(SETTINGS, 0, 0, b"")),
@@ -201,7 +204,7 @@ fn frames_that_carry_nothing_end_the_connection() {
         ("windows of the connection", |_| frame(WINDOW, 0, 0, &[0, 0, 0, 1])),
         ("frames of no known type", |_| frame(99, 0, 0, b"")),
     ];
-    for (what, other) in other {
+    for &(what, other) in other {
         let gateway = Gateway::to(&[&Endpoint::ok()]);
         let told = flood(&gateway, other);
         assert_eq!(told.goaway, Some(CALM), "{what}");
@@ -213,12 +216,12 @@ fn frames_that_carry_nothing_end_the_connection() {
 #[test]
 fn frames_that_carry_next_to_nothing_on_a_stream_end_the_connection() {
     let open = |at, of: Vec<u8>| if at == 0 { [frame(HEADERS, END_HEADERS, 1, &get()), of].concat() } else { of };
-    let kinds: [(&str, fn(u32) -> Vec<u8>); 3] = [
+    let kinds: &[(&str, Flood)] = &[
         ("empty DATA", |_| frame(DATA, 0, 1, b"")),
         ("windows of the stream", |_| frame(WINDOW, 0, 1, &[0, 0, 0, 1])),
         ("DATA of one byte that waits", |_| frame(DATA, 0, 1, b"x")),
     ];
-    for (what, flood_of) in kinds {
+    for &(what, flood_of) in kinds {
         let busy = Busy::new();
         let gateway = Gateway::to(&[&busy.endpoint]);
         let told = flood(&gateway, move |at| open(at, flood_of(at)));
@@ -231,12 +234,12 @@ fn frames_that_carry_next_to_nothing_on_a_stream_end_the_connection() {
 #[test]
 fn a_head_that_does_not_end_ends_the_connection() {
     // CVE-2024-27316 and its kind.
-    let continuations: [(&str, fn(u32) -> Vec<u8>); 3] = [
+    let continuations: &[(&str, Flood)] = &[
         ("empty", |_| frame(CONTINUATION, 0, 1, b"")),
         ("small", |_| frame(CONTINUATION, 0, 1, &field("x", "y"))),
         ("large", |_| frame(CONTINUATION, 0, 1, &field("x", &"y".repeat(126)).repeat(100))),
     ];
-    for (what, continuation) in continuations {
+    for &(what, continuation) in continuations {
         let gateway = Gateway::to(&[&Endpoint::ok()]);
         let told =
             flood(&gateway, move |at| if at == 0 { frame(HEADERS, END_STREAM, 1, &get()) } else { continuation(at) });
