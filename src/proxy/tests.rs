@@ -98,10 +98,12 @@ macro_rules! http1 {
     };
 }
 
-/// Plain connections: what is told of a connection that shows less than TLS does, and the kernel's queue, in which over
-/// TLS a client would wait for a handshake before it asks.
+/// Plain connections: frames, which are the same over TLS; what is told of a connection that shows less than TLS does; and
+/// the kernel's queue, in which over TLS a client would wait for a handshake before it asks.
 macro_rules! plain_clients {
     () => {
+        #[path = "floods.rs"]
+        mod floods;
         #[path = "forwarded.rs"]
         mod forwarded;
         #[path = "introductions.rs"]

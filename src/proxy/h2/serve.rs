@@ -54,6 +54,9 @@ const WAITING: usize = 64 << 10;
 /// How many bytes the fields of a request may have, with the 32 that HTTP/2 adds for each: no less than what the reader
 /// of heads takes.
 const FIELDS: u32 = 64 << 10;
+/// How many streams of a connection may break the protocol so that we have to reset them: a request that makes us do that
+/// is as cheap to send as one that is taken back (CVE-2025-8671), and no client that is in order makes one.
+const BROKEN: usize = 100;
 /// How long a client may take to leave once it was told to and has no stream.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -99,7 +102,7 @@ pub(crate) async fn serve<C: Connect>(
     let shared = Rc::new(Shared { worker: Rc::clone(worker), caller, open: Cell::new(0) });
     let mut draining = pin!(worker.shared.drain.started());
     let mut phase = Phase::Serving;
-    let mut served = 0;
+    let (mut served, mut flooded) = (0, false);
     let leave = |connection: &mut Connection<_, _>, phase: &mut Phase| {
         connection.graceful_shutdown();
         *phase = Phase::Leaving;
@@ -131,11 +134,16 @@ pub(crate) async fn serve<C: Connect>(
                     start(&shared, request, respond);
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    // The crate has limits of its own.
+                    if !error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && !flooded {
+                        worker.meters.count(Count::Floods);
+                    }
                     debug!(client = %shared.caller.address, %error, "a client's connection has ended");
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending if verdict.replace(Verdict::Fine) == Verdict::Floods => {
+                    flooded = true;
                     worker.meters.count(Count::Floods);
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
@@ -154,6 +162,7 @@ fn settings() -> Builder {
         .initial_connection_window_size(WINDOWS)
         .max_header_list_size(FIELDS)
         .max_send_buffer_size(WAITING)
+        .max_local_error_reset_streams(Some(BROKEN))
         .enable_connect_protocol();
     settings
 }
