@@ -115,8 +115,8 @@ pub fn write_relayed_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
             if has_length {
                 return Err(Refusal::BadRequest(Malformed::ContentLength));
             }
-            // A token, as the names of fields are (RFC 8441, 4): the `h2` crate takes any text.
-            if !token::is_field_name(protocol) {
+            // A token, as the names of fields are, and perhaps a version (RFC 8441, 4): the `h2` crate takes any text.
+            if !protocol.splitn(2, |byte| *byte == b'/').all(token::is_field_name) {
                 return Err(Refusal::BadRequest(Malformed::Connection));
             }
             out.extend_from_slice(b"Connection: upgrade\r\n");
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_protocol_of_a_tunnel_becomes_no_other_line() {
-        for protocol in [&b"x\r\nevil: 1"[..], b"x\n", b"x y", b"x, h2c", b"x\0", b""] {
+        for protocol in [&b"x\r\nevil: 1"[..], b"x\n", b"x y", b"x, h2c", b"x\0", b"", b"x/", b"/x", b"x/1/2"] {
             let tunnel = Pseudo { method: b"CONNECT", tunnel: Some((protocol, b"bm9uY2U=")), ..get("/chat") };
             let refused = relay(tunnel, &[], false).map(|(head, _)| head);
             assert_eq!(refused, Err(Refusal::BadRequest(Malformed::Connection)), "{}", protocol.escape_ascii());
