@@ -9,6 +9,7 @@ mod differential;
 mod documented;
 mod echo;
 mod gateway;
+mod grpc;
 mod h2spec;
 mod image;
 mod life;

@@ -60,8 +60,12 @@ pub(crate) fn service(namespace: &str, name: &str) -> Value {
 
 /// The slices that give a Service these endpoints: one each, since their ports differ.
 pub(crate) fn slices<'a>(service: &Value, endpoints: impl IntoIterator<Item = &'a Echo>) -> Vec<Value> {
-    let addresses = endpoints.into_iter().map(|endpoint| endpoint.address).enumerate();
-    addresses.map(|(at, address)| slice(service, at, address)).collect()
+    slices_at(service, endpoints.into_iter().map(|endpoint| endpoint.address))
+}
+
+/// As [`slices`], for endpoints at these addresses.
+pub(crate) fn slices_at(service: &Value, addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<Value> {
+    addresses.into_iter().enumerate().map(|(at, address)| slice(service, at, address)).collect()
 }
 
 /// A slice with one endpoint. Each port of the Service leads to the endpoint's only one.

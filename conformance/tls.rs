@@ -9,6 +9,7 @@ use tokio_rustls::{
     client::TlsStream,
     rustls::{
         ClientConfig, RootCertStore,
+        client::Resumption,
         pki_types::{CertificateDer, pem::PemObject as _},
     },
 };
@@ -51,8 +52,27 @@ impl Trust {
 
     /// Connects by TLS as a client that asks for a host.
     pub(crate) async fn connect(&self, address: SocketAddr, host: &str) -> io::Result<TlsStream<TcpStream>> {
-        let host = host.split(':').next().unwrap_or_default().to_owned();
-        let name = host.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
-        TlsConnector::from(self.client.clone()).connect(name, TcpStream::connect(address).await?).await
+        connect(&self.client, address, host).await
     }
+
+    /// The same, as a client that speaks a protocol alone, and begins anew each time.
+    pub(crate) async fn connect_offering(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        protocol: &[u8],
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let mut client = ClientConfig::clone(&self.client);
+        client.alpn_protocols = vec![protocol.to_vec()];
+        client.resumption = Resumption::disabled();
+        let stream = connect(&Arc::new(client), address, host).await?;
+        stream.get_ref().0.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+async fn connect(client: &Arc<ClientConfig>, address: SocketAddr, host: &str) -> io::Result<TlsStream<TcpStream>> {
+    let host = host.split(':').next().unwrap_or_default().to_owned();
+    let name = host.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    TlsConnector::from(client.clone()).connect(name, TcpStream::connect(address).await?).await
 }

@@ -17,7 +17,7 @@ pub(crate) struct Wire {
 }
 
 /// A connection, plain or by TLS.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
 
 impl Stream for TcpStream {}
 

@@ -26,6 +26,7 @@
 pub mod body;
 pub mod cookie;
 pub mod forwarded;
+pub mod grpc;
 pub mod host;
 mod hsts;
 pub mod path;

@@ -140,6 +140,8 @@ fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
     let https_port = gateway.tls_addresses()[0].port();
     let by_tls = format!("--cacert {} https://{HOST}:{https_port}", path.join(manifests::AUTHORITY).display());
     let admin = gateway.admin_address();
+    // A call without a message. What is answered is a message of text behind five bytes.
+    let call = "/shop.Shop/Greet -H 'Content-Type: application/grpc' -d ''";
     let mut out = io::stdout().lock();
     writeln!(out, "Serin serves a shop at {url}; Ctrl-C ends it. Try:\n")?;
     for (arguments, claim) in [
@@ -149,7 +151,10 @@ fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
         (format!("{url}/ --cookie canary=always"), "canary"),
         (format!("'{url}/?preview=always'"), "canary: another one, by the query"),
         (format!("{url}/cart --cookie user=7"), "half of the users, each always on one side"),
-        (format!("{by_tls}/ -H 'X-Canary: always'"), "canary, by TLS"),
+        (format!("{by_tls}/ --http1.1 -H 'X-Canary: always'"), "canary, by TLS"),
+        (format!("{by_tls}/ -H 'X-Canary: always'"), "canary, by HTTP/2 over TLS"),
+        (format!("--http2-prior-knowledge {url}{call} | tail -c +6"), "stable, by gRPC over HTTP/2"),
+        (format!("{by_tls}{call} -H 'X-Canary: always' | tail -c +6"), "canary, by gRPC over HTTP/2 over TLS"),
         (format!("http://{admin}/debug/table"), "the table that decides it"),
         (format!("http://{admin}/metrics"), "what was measured"),
     ] {

@@ -146,6 +146,7 @@ pub(crate) fn begin<'t, C: Connect>(
                     set_cookie: plan.set_cookie,
                     scheme: origin.scheme,
                     user_agent: user_agent.map(<[u8]>::to_vec).unwrap_or_default(),
+                    timeout: view.grpc_timeout(),
                 };
                 Then::Forward(job, outbox)
             }

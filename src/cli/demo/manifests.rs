@@ -49,6 +49,58 @@ spec:
                   number: 80
 ";
 
+/// The shop's calls of gRPC, whose endpoints speak HTTP/2.
+const CALLS: &str = "\
+# The same shop by gRPC: the methods of shop.Shop.
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: calls
+  namespace: demo
+  annotations:
+    nginx.ingress.kubernetes.io/backend-protocol: GRPC
+    nginx.ingress.kubernetes.io/ssl-redirect: \"false\"
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.localhost
+      http:
+        paths:
+          - path: /shop.Shop
+            pathType: Prefix
+            backend:
+              service:
+                name: stable
+                port:
+                  number: 80
+";
+
+/// A canary of the calls, by header.
+const CANARY_OF_CALLS: &str = "\
+# A canary of the calls: whoever asks for it in the metadata.
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: calls-canary
+  namespace: demo
+  annotations:
+    nginx.ingress.kubernetes.io/canary: \"true\"
+    nginx.ingress.kubernetes.io/canary-by-header: X-Canary
+spec:
+  ingressClassName: nginx
+  rules:
+    - host: shop.localhost
+      http:
+        paths:
+          - path: /shop.Shop
+            pathType: Prefix
+            backend:
+              service:
+                name: canary
+                port:
+                  number: 80
+";
+
 /// A canary by rule and by weight on `/`.
 const CANARY: &str = "\
 # A canary of the shop. Change canary-weight and save: the split changes at once.
@@ -142,6 +194,8 @@ pub(super) fn write(directory: &Path, stable: &[ShopEndpoint], canary: &[ShopEnd
         ("canary.yaml", CANARY),
         ("canary-by-query.yaml", CANARY_BY_QUERY),
         ("cart-canary.yaml", CANARY_OF_CART),
+        ("calls.yaml", CALLS),
+        ("calls-canary.yaml", CANARY_OF_CALLS),
         ("services.yaml", services.as_str()),
         ("certificate.yaml", certificate.as_str()),
         (AUTHORITY, authority.certificate()),
