@@ -5,6 +5,7 @@
 mod bodies;
 mod changes;
 mod counting;
+mod http2;
 mod requests;
 
 #[path = "../../bench/population.rs"]

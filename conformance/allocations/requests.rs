@@ -47,17 +47,21 @@ impl Connect for Marking {
 // === the gateway ===
 
 pub(crate) struct Gateway {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     drainer: Drainer,
     proxy: Option<Proxy>,
 }
 
 impl Gateway {
     pub(crate) fn to(endpoint: SocketAddr, format: Format) -> Self {
+        Self::with(endpoint, format, Policy::default())
+    }
+
+    pub(crate) fn with(endpoint: SocketAddr, format: Format, policy: Policy) -> Self {
         let (metrics, meters) = Metrics::new(&Settings::default());
         let (_, logs) = log::start(format, Box::new(io::sink()), 1, metrics.meters()).unwrap();
         let (drainer, drain) = drain();
-        let table = Arc::new(Live::new(table(endpoint, &metrics)));
+        let table = Arc::new(Live::new(table(endpoint, &metrics, policy)));
         let shared = Shared {
             table,
             certificates: Arc::default(),
@@ -93,7 +97,7 @@ impl Drop for Gateway {
     }
 }
 
-fn table(endpoint: SocketAddr, metrics: &Metrics) -> RoutingTable {
+fn table(endpoint: SocketAddr, metrics: &Metrics, policy: Policy) -> RoutingTable {
     let name = Hostname::parse("shop.example").unwrap();
     let key =
         ClusterKey { namespace: "shop".into(), service: "web".into(), port: PortRef::Number(80), via: Via::default() };
@@ -112,7 +116,7 @@ fn table(endpoint: SocketAddr, metrics: &Metrics) -> RoutingTable {
         state: Arc::new(RouteState::new(metrics, labels, [])),
         path: PathRule::Prefix("/".into()),
         split: Split::to(Side::new(cluster, "shop-web-80")),
-        policy: Arc::new(Policy { body_limit: None, ..Policy::default() }),
+        policy: Arc::new(Policy { body_limit: None, ..policy }),
         service: "web".into(),
     };
     let host = Host::Routes(HostBuilder::new(name.clone()).push(route).build());
@@ -162,7 +166,7 @@ fn ask(stream: &mut TcpStream, request: &str) {
 }
 
 /// Answers each request with two bytes; `body` is the length of every request's body.
-fn tiny(body: usize) -> SocketAddr {
+pub fn tiny(body: usize) -> SocketAddr {
     endpoint(move |mut stream| {
         loop {
             let (_, mut rest) = read_head(&mut stream)?;

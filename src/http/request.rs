@@ -60,6 +60,16 @@ pub struct Asked {
     pub hsts: Option<Hsts>,
 }
 
+// === impl Asked ===
+
+impl Asked {
+    /// Whether an answer of this status would be taken for a switch of protocols that it is not: over HTTP/2 any 2xx
+    /// opens the tunnel (RFC 8441, 5).
+    pub(crate) fn mistakes(&self, status: u16) -> bool {
+        self.upgrade && self.version == Version::Http2 && (200..300).contains(&status)
+    }
+}
+
 /// The version of a request or response.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Version {

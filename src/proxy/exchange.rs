@@ -219,6 +219,10 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
                 Poll::Ready(Ok(head)) if self.reply.holds_back(head.status, self.replay.is_possible()) => {
                     return Poll::Ready(Ended::Unanswered(Failure::Status(head.status)));
                 }
+                Poll::Ready(Ok(head)) if !head.switches && self.down.asked().mistakes(head.status) => {
+                    let refusal = Refusal::BadUpstream(Malformed::Upgrade);
+                    return Poll::Ready(Ended::Unanswered(Failure::Invalid(refusal)));
+                }
                 Poll::Ready(Ok(head)) => {
                     self.pass_head();
                     self.progress.head = Some(head);

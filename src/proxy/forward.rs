@@ -344,6 +344,8 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
         let mut up = h2::Endpoint::new(session, self.tls.is_some(), outbox, asked, &worker.request, &worker.response);
         let (ended, _) = self.exchange(&mut up, facts).await;
         let seen = up.has_sent();
+        // The endpoint is asked again once, and not where that would end in the same way.
+        let reused = !fresh && up.is_worth_another() && (reused || !seen);
         *self.outbox = up.end();
         Tried { ended, seen, reused, switched: None }
     }

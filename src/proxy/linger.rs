@@ -16,7 +16,7 @@ use super::{
 /// How long at most (nginx's `lingering_time`).
 const LONGEST: Duration = Duration::from_secs(30);
 /// How long at most while nothing comes (nginx's `lingering_timeout`).
-const QUIET: Duration = Duration::from_secs(5);
+pub(crate) const QUIET: Duration = Duration::from_secs(5);
 
 /// Shuts our side of `stream` and reads the other until it ends, too.
 pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, timer: &Timer) {

@@ -64,6 +64,11 @@ impl Client {
         self.inflow.set_limit(body_limit);
     }
 
+    /// Lets the body be of any length.
+    pub(crate) fn take_all(&mut self) {
+        self.inflow.set_limit(u64::MAX);
+    }
+
     /// How many bytes of the body have come.
     pub(crate) fn body_received(&self) -> u64 {
         self.inflow.received()

@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -33,9 +33,10 @@ use crate::{
         caller::Caller,
         connect::Connect,
         forward::{Outcome, forward},
+        linger,
         record::{CLIENT_CLOSED_REQUEST, Notes, Record},
         request::{self, RequestId, Then},
-        seam::{Downstream, Sink},
+        seam::{Downstream, Sink, Source},
         timer::{Timer, until_fired},
         tunnel::tunnel,
         worker::Worker,
@@ -53,8 +54,14 @@ const WAITING: usize = 64 << 10;
 /// How many bytes the fields of a request may have, with the 32 that HTTP/2 adds for each: no less than what the reader
 /// of heads takes.
 const FIELDS: u32 = 64 << 10;
-/// How long a client may take to leave once it was told to.
+/// How many streams of a connection may break the protocol so that we have to reset them: a request that makes us do that
+/// is as cheap to send as one that is taken back (CVE-2025-8671), and no client that is in order makes one.
+const BROKEN: usize = 100;
+/// How long a client may take to leave once it was told to and has no stream.
 const LEAVING: Duration = Duration::from_secs(5);
+
+/// How many bytes are taken at most of a body that nobody wants.
+const UNWANTED: u64 = 4 << 20;
 
 /// A client's connection and what its streams have in common.
 struct Shared<C: Connect> {
@@ -95,10 +102,11 @@ pub(crate) async fn serve<C: Connect>(
     let shared = Rc::new(Shared { worker: Rc::clone(worker), caller, open: Cell::new(0) });
     let mut draining = pin!(worker.shared.drain.started());
     let mut phase = Phase::Serving;
-    let mut served = 0;
+    let (mut served, mut flooded) = (0, false);
     let leave = |connection: &mut Connection<_, _>, phase: &mut Phase| {
         connection.graceful_shutdown();
         *phase = Phase::Leaving;
+        timer.set(LEAVING);
     };
     timer.set(worker.config.keep_alive);
     poll_fn(|cx| {
@@ -108,11 +116,9 @@ pub(crate) async fn serve<C: Connect>(
             }
             if timer.has_fired() {
                 match (shared.open.get(), phase) {
-                    (1.., _) => timer.set(worker.config.keep_alive),
-                    (0, Phase::Serving) => {
-                        leave(&mut connection, &mut phase);
-                        timer.set(LEAVING);
-                    }
+                    (1.., Phase::Serving) => timer.set(worker.config.keep_alive),
+                    (1.., Phase::Leaving) => timer.set(LEAVING),
+                    (0, Phase::Serving) => leave(&mut connection, &mut phase),
                     (0, Phase::Leaving) => return Poll::Ready(()),
                 }
             }
@@ -121,18 +127,23 @@ pub(crate) async fn serve<C: Connect>(
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     served += 1;
+                    timer.set(if phase == Phase::Serving { worker.config.keep_alive } else { LEAVING });
                     if served == worker.config.keep_alive_requests {
                         leave(&mut connection, &mut phase);
                     }
-                    timer.set(worker.config.keep_alive);
                     start(&shared, request, respond);
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    // The crate has limits of its own.
+                    if !error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && !flooded {
+                        worker.meters.count(Count::Floods);
+                    }
                     debug!(client = %shared.caller.address, %error, "a client's connection has ended");
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending if verdict.replace(Verdict::Fine) == Verdict::Floods => {
+                    flooded = true;
                     worker.meters.count(Count::Floods);
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
@@ -151,6 +162,7 @@ fn settings() -> Builder {
         .initial_connection_window_size(WINDOWS)
         .max_header_list_size(FIELDS)
         .max_send_buffer_size(WAITING)
+        .max_local_error_reset_streams(Some(BROKEN))
         .enable_connect_protocol();
     settings
 }
@@ -161,7 +173,8 @@ fn start<C: Connect>(shared: &Rc<Shared<C>>, request: Request<RecvStream>, respo
     let shared = Rc::clone(shared);
     tokio::task::spawn_local(async move {
         let _open = Open(&shared.open);
-        isolated(&shared.worker, shared.caller.address, one(&shared.worker, &shared.caller, request, respond)).await;
+        let serving = pin!(one(&shared.worker, &shared.caller, request, respond));
+        isolated(&shared.worker, shared.caller.address, serving).await;
     });
 }
 
@@ -223,6 +236,7 @@ async fn one<C: Connect>(
     };
     buffer::give_out(head);
 
+    let mut is_whole = true;
     let refused = match begun.as_mut().map(|begun| &mut begun.then) {
         Err(refusal) => Some(*refusal),
         Ok(Then::Refuse(refusal)) => Some(*refusal),
@@ -243,12 +257,14 @@ async fn one<C: Connect>(
                 Outcome::Refused(refusal) => Some(refusal),
                 Outcome::Truncated => {
                     client.reset();
+                    is_whole = false;
                     None
                 }
                 Outcome::Gone => {
                     if record.status == 0 {
                         record.status = CLIENT_CLOSED_REQUEST;
                     }
+                    is_whole = false;
                     None
                 }
                 Outcome::Switched(mut remains, lease) => {
@@ -276,6 +292,33 @@ async fn one<C: Connect>(
     record.body_bytes = client.body_sent();
     record.sent_bytes = client.head_sent() + client.body_sent();
     record.finish(worker, caller.address, &table);
+    if is_whole {
+        swallow(&timer, &mut client).await;
+    }
+}
+
+/// Takes what still comes of a body that nobody wants, for a while.
+///
+/// The stream is reset when it is let go, and there are clients to whom a reset is all that they see of an answer, as one
+/// of a connection is over HTTP/1.
+async fn swallow(timer: &Timer, client: &mut Client) {
+    client.take_all();
+    let most = client.body_received() + UNWANTED;
+    timer.set(linger::QUIET);
+    poll_fn(|cx| {
+        while !client.is_complete() && client.body_received() < most && !timer.has_fired() {
+            match client.ready().map(<[u8]>::len) {
+                Ok(0) => match ready!(client.poll_read(cx)) {
+                    Ok(()) => {}
+                    Err(_) => return Poll::Ready(()),
+                },
+                Ok(count) => client.consume(count),
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// Tells the client that its request cannot be served.

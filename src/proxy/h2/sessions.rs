@@ -6,11 +6,17 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
+    future::{Future, poll_fn},
     hash::Hash,
+    pin::Pin,
     rc::Rc,
+    task::Poll,
 };
 
-use ::h2::client::{Builder, SendRequest};
+use ::h2::{
+    Reason,
+    client::{Builder, SendRequest},
+};
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -24,6 +30,8 @@ use crate::proxy::{
 
 /// How many streams of ours a connection has at once, if the endpoint allows as many.
 const STREAMS: usize = 100;
+/// Stands for the number of streams that an endpoint takes until it has said it; none can say this one.
+const UNSAID: usize = usize::MAX - 1;
 /// How many bytes of an answer's body may wait here, and of all answers of a connection: enough that one whose client is
 /// slow does not hold up the others.
 const WINDOW: u32 = 64 << 10;
@@ -145,21 +153,28 @@ impl<K: Hash + Eq + Clone> Sessions<K> {
 // === impl Connecting ===
 
 impl<K: Hash + Eq + Clone> Connecting<'_, K> {
-    /// Begins to speak HTTP/2 on a new connection.
+    /// Begins to speak HTTP/2 on a new connection, and waits until the endpoint has said how many streams it takes: it
+    /// would refuse those of a burst that are too many.
     pub(crate) async fn begin<S>(self, stream: S) -> Result<Session, ::h2::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let sessions = self.sessions;
-        let (sender, driver) = Builder::new()
+        let (sender, mut driver) = Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOWS)
             .max_header_list_size(FIELDS)
             .max_send_buffer_size(WAITING)
-            .initial_max_send_streams(STREAMS)
+            .initial_max_send_streams(UNSAID)
             .handshake(stream)
             .await?;
+        poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.and(Err(Reason::CONNECT_ERROR.into()))),
+            Poll::Pending if sender.current_max_send_streams() == UNSAID => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await?;
         let connection = Rc::new(Connection {
             sender,
             streams: Cell::new(0),

@@ -44,6 +44,8 @@ pub(crate) struct Endpoint<'w> {
     head: Vec<u8>,
     /// Whether the endpoint may have seen the request.
     seen: bool,
+    /// Whether the endpoint has reset the stream.
+    was_reset: bool,
 }
 
 enum State {
@@ -79,7 +81,14 @@ impl<'w> Endpoint<'w> {
             inflow: None,
             head: buffer::take_out(),
             seen: false,
+            was_reset: false,
         }
+    }
+
+    /// Whether it failed in a way that another connection may not: the endpoint refused the stream unseen, or the
+    /// connection broke. What it did to the stream on purpose, it would do again.
+    pub(crate) fn is_worth_another(&self) -> bool {
+        !self.seen || !self.was_reset
     }
 
     /// Ends the try. What is left of the stream is reset.
@@ -130,6 +139,7 @@ impl<'w> Endpoint<'w> {
     /// has not seen it.
     fn fail(&mut self, error: &::h2::Error) -> HeadError {
         self.state = State::Over;
+        self.was_reset = error.is_reset();
         let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
         let unprocessed = error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
         if refused || unprocessed {

@@ -1,7 +1,10 @@
-//! A gateway in process, scripted endpoints and raw clients, over real sockets.
+//! A gateway in process, scripted endpoints and clients, over real sockets.
+//!
+//! All of them speak the text of HTTP/1 to a test; what is on the wire is what the suite is [over](Over).
 
 use std::{
     io::{ErrorKind, Read, Write},
+    marker::PhantomData,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, OnceLock,
@@ -10,10 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    over::TLS,
-    wire::Wire,
-};
+use socket2::{Domain, Socket, Type};
+
+use super::{interpreter, wire::Wire};
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
     lifecycle::{Drainer, Phase, drain},
@@ -23,7 +25,7 @@ use crate::{
         Config, Connect, Proxy, RoutingTable, Shared, Tcp,
         log::{self, Format},
     },
-    route::{Affinity, Canary, Host, HostBuilder, PathRule, Policy, Route, Rule, Share, Side, Split},
+    route::{Affinity, BackendProtocol, Canary, Host, HostBuilder, PathRule, Policy, Route, Rule, Share, Side, Split},
     tls::{self, CertificateSet, Certificates},
     upstream::{Cluster, EndpointSpec, Endpoints},
 };
@@ -31,10 +33,29 @@ use crate::{
 /// How long a test waits for what must come.
 pub(super) const GENEROUS: Duration = Duration::from_secs(20);
 
+/// What is spoken on the two sides of the gateway.
+pub(super) trait Over: Send + Sync + 'static {
+    const CLIENT: Speaks;
+    const ENDPOINT: Speaks;
+}
+
+/// What is spoken on a side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Speaks {
+    pub(super) http2: bool,
+    pub(super) tls: bool,
+}
+
+pub(super) const HTTP1: Speaks = Speaks { http2: false, tls: false };
+pub(super) const HTTP1_TLS: Speaks = Speaks { http2: false, tls: true };
+pub(super) const HTTP2: Speaks = Speaks { http2: true, tls: false };
+pub(super) const HTTP2_TLS: Speaks = Speaks { http2: true, tls: true };
+
 // === what the gateway serves ===
 
 /// A gateway that serves `shop.example` from a cluster.
-pub(super) struct Gateway {
+pub(super) struct Gateway<O> {
+    over: PhantomData<O>,
     /// Where clients come in: with TLS, where the tests are over it.
     pub(super) address: SocketAddr,
     pub(super) plain_address: SocketAddr,
@@ -60,21 +81,21 @@ pub(super) struct Setup {
     pub(super) format: Format,
 }
 
-impl Gateway {
+impl<O: Over> Gateway<O> {
     /// A gateway with the usual settings, in front of these endpoints.
-    pub(super) fn to(endpoints: &[&Endpoint]) -> Self {
+    pub(super) fn to(endpoints: &[&Endpoint<O>]) -> Self {
         Self::with(Setup::default(), endpoints)
     }
 
-    pub(super) fn with_policy(policy: Policy, endpoints: &[&Endpoint]) -> Self {
+    pub(super) fn with_policy(policy: Policy, endpoints: &[&Endpoint<O>]) -> Self {
         Self::with(Setup { policy, ..Setup::default() }, endpoints)
     }
 
-    pub(super) fn with_config(config: Config, endpoints: &[&Endpoint]) -> Self {
+    pub(super) fn with_config(config: Config, endpoints: &[&Endpoint<O>]) -> Self {
         Self::with(Setup { config, ..Setup::default() }, endpoints)
     }
 
-    pub(super) fn with(setup: Setup, endpoints: &[&Endpoint]) -> Self {
+    pub(super) fn with(setup: Setup, endpoints: &[&Endpoint<O>]) -> Self {
         let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
         Self::start(setup, &addresses, &Tcp)
     }
@@ -93,7 +114,9 @@ impl Gateway {
         if !setup.canary.is_empty() {
             split.canaries = [canary(&setup.canary)].into_iter().collect();
         }
-        let table = table(split, &metrics, setup.policy);
+        let policy =
+            Policy { backend_protocol: setup.policy.backend_protocol.or(O::ENDPOINT.protocol()), ..setup.policy };
+        let table = table(split, &metrics, policy);
         let table = Arc::new(Live::new(table));
         let certificates = Arc::new(Live::new(certificates()));
         let (drainer, drain) = drain();
@@ -108,7 +131,8 @@ impl Gateway {
         let proxy = Proxy::start_with(config, &shared, connect, meters, logs).unwrap();
         let (plain_address, tls_address) = (proxy.local_addrs()[0], proxy.local_tls_addrs()[0]);
         Self {
-            address: if TLS { tls_address } else { plain_address },
+            over: PhantomData,
+            address: if O::CLIENT.tls { tls_address } else { plain_address },
             plain_address,
             tls_address,
             certificates,
@@ -124,7 +148,11 @@ impl Gateway {
 
     pub(super) fn connect(&self) -> Line {
         let socket = TcpStream::connect(self.address).unwrap();
-        Line::over(if TLS { Wire::tls(socket) } else { Wire::Plain(socket) })
+        Line::over(match O::CLIENT {
+            HTTP1 => Wire::Plain(socket),
+            HTTP1_TLS => Wire::tls(socket),
+            Speaks { tls, .. } => Wire::Plain(interpreter::client(socket, tls)),
+        })
     }
 
     /// Sends a request on a connection of its own and reads the answer.
@@ -135,7 +163,9 @@ impl Gateway {
     pub(super) fn get(&self, path: &str) -> Message {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"))
     }
+}
 
+impl<O> Gateway<O> {
     /// The value of the first series whose line starts with `name`; 0 where there is none.
     pub(super) fn metric(&self, name: &str) -> u64 {
         let mut text = Vec::new();
@@ -168,14 +198,28 @@ impl Gateway {
     }
 }
 
-impl Drop for Gateway {
+impl<O> Drop for Gateway<O> {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
+// === impl Speaks ===
+
+impl Speaks {
+    /// The word for it in a policy; none for what is spoken without one.
+    fn protocol(self) -> Option<BackendProtocol> {
+        match self {
+            HTTP1 => None,
+            HTTP1_TLS => Some(BackendProtocol::Https),
+            Speaks { tls: false, .. } => Some(BackendProtocol::Grpc),
+            Speaks { tls: true, .. } => Some(BackendProtocol::Grpcs),
+        }
+    }
+}
+
 /// The certificate of `shop.example`, for every name.
-fn certificates() -> Certificates {
+pub(super) fn certificates() -> Certificates {
     static SET: OnceLock<Arc<CertificateSet>> = OnceLock::new();
     let set = SET.get_or_init(|| {
         Arc::new(CertificateSet::of([tls::testing::certificate(&["shop.example"], tls::Made::EcdsaP256).into()]))
@@ -251,7 +295,8 @@ impl Write for LogSink {
 // === endpoints ===
 
 /// An endpoint that does as its script says.
-pub(super) struct Endpoint {
+pub(super) struct Endpoint<O> {
+    over: PhantomData<O>,
     pub(super) address: SocketAddr,
     /// The requests that were read with [`Line::read`].
     pub(super) seen: Arc<Mutex<Vec<Message>>>,
@@ -259,29 +304,38 @@ pub(super) struct Endpoint {
     ended: Arc<AtomicUsize>,
 }
 
-impl Endpoint {
-    /// Runs `script` for each connection, in a thread of its own, with the number of the connection from 0.
+impl<O: Over> Endpoint<O> {
+    /// Runs `script` for each connection, over HTTP/2 for each stream, in a thread of its own, with its number from 0.
     pub(super) fn run(script: impl Fn(usize, Line) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let accepted = Arc::new(AtomicUsize::new(0));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let ended = Arc::new(AtomicUsize::new(0));
-        let (counter, log, script) = (Arc::clone(&accepted), Arc::clone(&seen), Arc::new(script));
-        let ends = Arc::clone(&ended);
+        let endpoint =
+            Self { over: PhantomData, address, seen: Arc::default(), accepted: Arc::default(), ended: Arc::default() };
+        let (seen, ended, begun) = (Arc::clone(&endpoint.seen), Arc::clone(&endpoint.ended), AtomicUsize::new(0));
+        let script = Arc::new(script);
+        let run = Arc::new(move |socket| {
+            let number = begun.fetch_add(1, SeqCst);
+            let line = Line { log: Some(Arc::clone(&seen)), ..Line::new(socket) };
+            let (script, ended) = (Arc::clone(&script), Arc::clone(&ended));
+            std::thread::spawn(move || {
+                script(number, line);
+                ended.fetch_add(1, SeqCst);
+            });
+        });
+        let accepted = Arc::clone(&endpoint.accepted);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let number = counter.fetch_add(1, SeqCst);
-                let (script, log) = (Arc::clone(&script), Arc::clone(&log));
-                let line = Line { log: Some(log), ..Line::new(stream.unwrap()) };
-                let ends = Arc::clone(&ends);
-                std::thread::spawn(move || {
-                    script(number, line);
-                    ends.fetch_add(1, SeqCst);
-                });
+                accepted.fetch_add(1, SeqCst);
+                match O::ENDPOINT {
+                    HTTP1 => run(stream.unwrap()),
+                    speaks => {
+                        let run = Arc::clone(&run);
+                        interpreter::endpoint(stream.unwrap(), speaks, move |socket| run(socket));
+                    }
+                }
             }
         });
-        Self { address, seen, accepted, ended }
+        endpoint
     }
 
     /// Reads each request and answers it with `answer`, for as long as the connection lives.
@@ -303,7 +357,7 @@ impl Endpoint {
         self.accepted.load(SeqCst)
     }
 
-    /// How many connections it has ended.
+    /// How many connections, over HTTP/2 how many streams, it has ended.
     pub(super) fn ended(&self) -> usize {
         self.ended.load(SeqCst)
     }
@@ -315,9 +369,14 @@ impl Endpoint {
 
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, and that no other test is given.
 pub(super) fn nobody() -> SocketAddr {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // It stays taken for as long as the tests run.
+    std::mem::forget(socket);
+    address
 }
 
 // === connections ===

@@ -1,7 +1,6 @@
 //! Clients and endpoints that mean no good, or do not know better.
 
 use super::harness::*;
-use crate::proxy::log::Format;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
@@ -166,40 +165,6 @@ fn what_an_endpoint_says_after_its_answer_reaches_nobody() {
 }
 
 #[test]
-fn a_client_that_leaves_takes_its_request_with_it() {
-    let endpoint = Endpoint::run(|_, mut line| {
-        line.read();
-        assert!(line.is_closed(), "the endpoint is not left to work for nobody");
-    });
-    let gateway = Gateway::with(Setup { format: Format::Json, ..Setup::default() }, &[&endpoint]);
-    let mut line = gateway.connect();
-    line.send(GET);
-    wait_until("the endpoint has the request", || endpoint.seen().len() == 1);
-    drop(line);
-    wait_until("it is dropped", || endpoint.ended() == 1);
-    let log = gateway.finish();
-    assert!(log.contains("\"status\":499"), "{log}");
-}
-
-#[test]
-fn an_endpoint_that_resets_in_its_answer_resets_nothing_else() {
-    let endpoint = Endpoint::run(|number, mut line| {
-        line.read();
-        if number == 0 {
-            line.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
-            line.reset();
-        } else {
-            line.send(OK);
-        }
-    });
-    let gateway = Gateway::to(&[&endpoint]);
-    let mut line = gateway.connect();
-    line.send(GET);
-    line.rest();
-    wait_until("other connections are served", || gateway.ask(GET).status() == 200);
-}
-
-#[test]
 fn who_does_not_speak_http_is_not_answered_in_it() {
     let gateway = Gateway::to(&[&Endpoint::ok()]);
     for bytes in ["INVALID CONNECTION PREFACE\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n"] {
@@ -208,4 +173,45 @@ fn who_does_not_speak_http_is_not_answered_in_it() {
         assert_eq!(line.rest(), b"", "{bytes}");
     }
     wait_until("they are counted", || gateway.metric("serin_refusals_total") == 2);
+}
+
+#[test]
+fn clients_that_are_slow_in_any_way_hold_up_nobody_else() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        while let Some(head) = line.read_head() {
+            if head.starts_with("POST") {
+                line.rest();
+            } else if head.contains("/large") {
+                line.send("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n");
+                line.send(vec![b'x'; 3_000_000]);
+            } else {
+                line.send(OK);
+            }
+        }
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let slow = [
+        // Heads, bodies, and answers that are not read.
+        &GET[..20],
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1000\r\n\r\nhalf",
+        "GET /large HTTP/1.1\r\nHost: shop.example\r\n\r\n",
+    ];
+    let mut held = Vec::new();
+    for at in 0..60 {
+        let mut line = gateway.connect();
+        line.send(slow[at % slow.len()]);
+        held.push(line);
+    }
+    // Handshakes that do not go on: nothing, and half of a record.
+    let mut handshakes = Vec::new();
+    for half in [&b""[..], b"\x16\x03\x01\x02\x00\x01"].into_iter().cycle().take(40) {
+        let mut socket = std::net::TcpStream::connect(gateway.tls_address).unwrap();
+        std::io::Write::write_all(&mut socket, half).unwrap();
+        handshakes.push(socket);
+    }
+    let mut line = gateway.connect();
+    for _ in 0..100 {
+        assert_eq!(line.ask(GET).text(), "ok");
+        assert_eq!(gateway.ask(GET).text(), "ok");
+    }
 }

@@ -100,16 +100,6 @@ fn nothing_is_tried_again_where_the_policy_is_off() {
 }
 
 #[test]
-fn an_invalid_answer_is_refused_or_tried_elsewhere_as_the_policy_says() {
-    let (bad, good) = (Endpoint::answering("what?\r\n\r\n"), Endpoint::ok());
-    let gateway = Gateway::to(&[&bad, &good]);
-    assert!(statuses(&gateway, GET).contains(&502));
-    let policy = on(RetryOn { invalid_header: true, ..RetryOn::default() });
-    let gateway = Gateway::with_policy(policy, &[&bad, &good]);
-    assert_eq!(statuses(&gateway, GET), [200; 6]);
-}
-
-#[test]
 fn a_status_is_held_back_while_another_endpoint_is_left() {
     let bad = Endpoint::answering("HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
     let good = Endpoint::ok();
@@ -167,35 +157,4 @@ fn an_endpoint_that_is_too_slow_is_left_for_another() {
     let gateway = Gateway::with_policy(policy, &[&slow, &good]);
     assert_eq!(statuses(&gateway, GET), [200; 6]);
     assert!(slow.accepted() > 0);
-}
-
-#[test]
-fn a_kept_connection_that_the_endpoint_closed_is_replaced() {
-    // It answers once on each connection, says nothing of closing, and closes when the next request comes.
-    let endpoint = Endpoint::run(|_, mut line| {
-        line.read();
-        line.send(OK);
-        line.read();
-    });
-    let gateway = Gateway::with_policy(on(RetryOn::default()), &[&endpoint]);
-    let mut line = gateway.connect();
-    for _ in 0..4 {
-        assert_eq!(line.ask(GET).status(), 200);
-    }
-    assert_eq!(line.ask(POST).status(), 502, "it may have been done");
-    assert_eq!(gateway.metric("serin_ejections_total"), 0, "that is no failure of the endpoint");
-}
-
-#[test]
-fn a_connection_that_was_closed_while_kept_is_not_used() {
-    let endpoint = Endpoint::run(|_, mut line| {
-        line.read();
-        line.send(OK);
-    });
-    let gateway = Gateway::with_policy(on(RetryOn::default()), &[&endpoint]);
-    let mut line = gateway.connect();
-    for n in 1..5 {
-        assert_eq!(line.ask(POST).status(), 200);
-        wait_until("the endpoint has closed", || endpoint.ended() == n);
-    }
 }

@@ -3,16 +3,14 @@
 //! Times are short here, and only lower bounds are asserted: a busy machine makes everything later.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     time::{Duration, Instant},
 };
 
 use super::harness::*;
 use crate::{
-    tls::Connector,
-    proxy::{Config, Connect, log::Format},
+    proxy::{Config, log::Format},
     route::{Policy, Retry, RetryOn},
-    upstream,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
@@ -54,7 +52,7 @@ fn an_endpoint_that_stops_in_its_answer_cuts_the_client_off() {
     let gateway = Gateway::with_policy(policy, &[&endpoint]);
     let mut line = gateway.connect();
     line.send(GET);
-    assert!(line.read_head().unwrap().contains("Content-Length: 100"));
+    assert!(line.read_head().unwrap().to_lowercase().contains("content-length: 100"));
     assert_eq!(line.rest(), b"half");
 }
 
@@ -90,51 +88,6 @@ fn an_endpoint_that_does_not_take_the_request() {
         while other.write_all(&[b'x'; 65536]).is_ok() {}
     });
     assert_eq!(line.answer(true).status(), 504);
-}
-
-/// Never connects.
-#[derive(Clone)]
-struct Unreachable;
-
-impl Connect for Unreachable {
-    type Stream = tokio::net::TcpStream;
-
-    async fn connect(&self, _: &upstream::Endpoint, _: Option<&Connector>) -> io::Result<tokio::net::TcpStream> {
-        std::future::pending().await
-    }
-
-    fn is_open(_: &tokio::net::TcpStream) -> bool {
-        true
-    }
-}
-
-#[test]
-fn an_endpoint_that_cannot_be_connected_to_in_time() {
-    let mut policy = without_retries();
-    policy.timeouts.connect = SHORT;
-    let gateway = Gateway::start(Setup { policy, ..Setup::default() }, &[nobody()], &Unreachable);
-    let begin = Instant::now();
-    assert_eq!(gateway.ask(GET).status(), 504);
-    assert!(begin.elapsed() >= SHORT);
-}
-
-#[test]
-fn a_head_has_so_much_time_in_all_however_it_drips() {
-    let config = Config { header_timeout: Duration::from_secs(1), ..Config::default() };
-    let gateway = Gateway::with_config(config, &[]);
-    let mut line = gateway.connect();
-    let mut drip = line.stream.try_clone().unwrap();
-    std::thread::spawn(move || {
-        for byte in GET.bytes().cycle().take(200) {
-            if drip.write_all(&[byte.max(b'A')]).is_err() {
-                return;
-            }
-            pause(Duration::from_millis(50));
-        }
-    });
-    let begin = Instant::now();
-    assert_eq!(line.answer(true).status(), 408);
-    assert!(begin.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]

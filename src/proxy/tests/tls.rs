@@ -13,7 +13,8 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::{harness::*, wire::*};
+use super::super::wire::*;
+use super::harness::*;
 use crate::{
     key::Hostname,
     proxy::Config,

@@ -35,7 +35,6 @@ fn after_an_upgrade_bytes_go_both_ways() {
     let answer = line.answer(false);
     assert_eq!((answer.status(), answer.field("upgrade")), (101, Some("websocket")));
     assert_eq!(answer.field("connection").map(str::to_lowercase).as_deref(), Some("upgrade"));
-    assert_eq!(answer.field("sec-websocket-accept"), Some("x"));
     assert_eq!(line.take(10), b"helloearly");
     let large = vec![b'z'; 300_000];
     let mut sender = Line::over(line.stream.try_clone().unwrap());
@@ -65,11 +64,13 @@ fn any_protocol_may_be_switched_to_and_an_endpoint_may_decline() {
     line.send(&request);
     assert_eq!(line.answer(false).field("upgrade"), Some("SPDY/3.1"));
 
-    let declining = Endpoint::ok();
+    let declining = Endpoint::answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
     let gateway = Gateway::to(&[&declining]);
     let mut line = gateway.connect();
-    assert_eq!(line.ask(UPGRADE).text(), "ok");
-    assert_eq!(line.ask(UPGRADE).text(), "ok", "the connection lives on");
+    for _ in 0..2 {
+        let answer = line.ask(UPGRADE);
+        assert_eq!((answer.status(), answer.text()), (403, "no"), "the connection lives on");
+    }
 }
 
 #[test]

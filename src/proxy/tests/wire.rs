@@ -8,7 +8,8 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, crypto::CryptoProvider,
+    ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, pem::PemObject},
 };
 

@@ -1,6 +1,0 @@
-//! The suite over TLS.
-
-suite!(tls: true);
-
-#[path = "tls.rs"]
-mod tls;
