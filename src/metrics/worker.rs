@@ -35,6 +35,8 @@ pub enum Count {
     BadIntroductions,
     /// Tasks that ended in a panic.
     Panics,
+    /// Answers of endpoints that broke off after their heads had been passed on.
+    Truncated,
     /// Connections over HTTP/2 that were ended, since their frames cost more than they were for.
     Floods,
 }
@@ -77,7 +79,7 @@ struct Cells {
     handshakes: Chain<&'static str, Tally>,
 }
 
-const COUNTS: usize = 7;
+const COUNTS: usize = 8;
 
 const STATES: [(ConnectionState, &str); 3] = [
     (ConnectionState::Reading, "reading"),
@@ -183,6 +185,7 @@ impl Totals {
                     "Connections closed because they did not begin with a PROXY header",
                 ),
                 counter(registry, "serin_panics_total", "Tasks of workers that ended in a panic"),
+                counter(registry, "serin_truncated_answers_total", "Answers of endpoints that broke off half-way"),
                 counter(registry, "serin_http2_floods_total", "Connections over HTTP/2 ended because of their frames"),
             ],
             refusals: counter_vec(registry, "serin_refusals_total", "Requests that were refused", &["refusal"]),

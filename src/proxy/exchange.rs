@@ -59,6 +59,8 @@ pub(crate) enum Failure {
     Connect,
     /// It could not be connected to in time.
     ConnectTimeout,
+    /// It was not connected to, since something ran out here: files, ports, memory.
+    Shortage,
     /// It ended the connection, before any byte of an answer where `early`.
     Closed { early: bool },
     /// It said that it has done nothing with the request.
@@ -324,6 +326,7 @@ impl Failure {
         match self {
             Self::Connect => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
+            Self::Shortage => Refusal::Overloaded,
             Self::Closed { .. } | Self::Refused | Self::Status(_) => Refusal::UpstreamReset,
             Self::Timeout => Refusal::UpstreamTimeout,
             Self::Invalid(refusal) => *refusal,

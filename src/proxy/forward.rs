@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Job<'t> {
     pub(crate) cluster: &'t Arc<Cluster>,
     pub(crate) policy: &'t Policy,
     pub(crate) http2: bool,
+    /// Whether the body is short enough to be sent again.
+    pub(crate) repeatable: bool,
     /// What connections to endpoints are made with, where they are made with TLS.
     pub(crate) tls: Option<Arc<Connector>>,
     pub(crate) selection: Selection<'t>,
@@ -74,6 +77,8 @@ struct Attempts<'a, C: Connect, D> {
     down: &'a mut D,
     timer: &'a Timer,
     tls: Option<&'a Connector>,
+    /// Whether a request that did no harm by being repeated can be.
+    repeatable: bool,
     connect_timeout: Duration,
     /// When all tries must be over.
     deadline: Deadline,
@@ -151,7 +156,11 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
                 record.answered(facts.answered(&attempts.reply, began));
                 return match ended {
                     Ended::Refused(refusal) => Outcome::Refused(refusal),
-                    Ended::Truncated => Outcome::Truncated,
+                    Ended::Truncated => {
+                        worker.meters.count(Count::Truncated);
+                        info!(endpoint = %lease.address(), "an answer broke off");
+                        Outcome::Truncated
+                    }
                     Ended::Gone => Outcome::Gone,
                     _ => Outcome::Answered,
                 };
@@ -207,10 +216,16 @@ async fn connect<C: Connect>(
         Some(Ok(stream)) => Ok(stream),
         Some(Err(error)) => {
             debug!(endpoint = %lease.address(), %error, "an endpoint cannot be connected to");
-            Err(Failure::Connect)
+            Err(if is_ours(&error) { Failure::Shortage } else { Failure::Connect })
         }
         None => Err(Failure::ConnectTimeout),
     }
+}
+
+/// Whether a connection could not be made for want of something here, which is no fault of the endpoint's.
+fn is_ours(error: &io::Error) -> bool {
+    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE | EADDRNOTAVAIL | ENOBUFS | ENOMEM))
 }
 
 /// Finds a place on a connection over HTTP/2, or makes one, in the time that the timer is set to.
@@ -245,7 +260,7 @@ fn report<C: Connect>(worker: &Worker<C>, lease: &mut Lease, failure: &Failure, 
             }
         }
         Failure::Status(_) | Failure::Invalid(_) => lease.succeeded(began.elapsed(), now),
-        Failure::Timeout | Failure::Refused => {}
+        Failure::Shortage | Failure::Timeout | Failure::Refused => {}
     }
 }
 
@@ -283,6 +298,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
             down,
             timer,
             tls,
+            repeatable: job.repeatable,
             connect_timeout: timeouts.connect,
             deadline: job.timeout.map_or(Deadline::NEVER, |timeout| worker.clock.deadline(timeout)),
             outbox,
@@ -297,7 +313,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
         let worker = self.worker;
         let asked = self.down.asked();
         let line = Line::new(lease.id(), self.tls);
-        let kept = if fresh { None } else { take_kept(worker, &line, asked.idempotent) };
+        let kept = if fresh { None } else { take_kept(worker, &line, asked.idempotent && self.repeatable) };
         let reused = kept.is_some();
         let connected = match kept {
             Some(connection) => Ok(connection),

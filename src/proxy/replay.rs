@@ -6,7 +6,7 @@
 use super::buffer;
 
 /// The most bytes that are kept.
-const MOST: usize = 64 * 1024;
+pub(crate) const MOST: usize = 64 * 1024;
 
 /// What of a body was sent to an endpoint.
 #[derive(Debug, Default)]

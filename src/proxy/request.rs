@@ -16,6 +16,7 @@ use super::{
     h1::Outbox,
     origin::Origin,
     record::{Notes, Record},
+    replay,
     session::Selection,
     worker::Worker,
 };
@@ -140,6 +141,11 @@ pub(crate) fn begin<'t, C: Connect>(
                     cluster: &plan.side.backend,
                     policy,
                     http2: transport.http2,
+                    repeatable: match view.framing() {
+                        Framing::None => true,
+                        Framing::Length(length) => length <= replay::MOST as u64,
+                        Framing::Chunked | Framing::UntilClose => false,
+                    },
                     tls: connector.unwrap_or_default(),
                     selection: Selection::new(plan.side.balance.algorithm, plan.hash, origin.address, plan.affinity),
                     keep_alive,

@@ -86,7 +86,7 @@ impl Tries {
         }
         let on = &self.policy.on;
         let wanted = match failed.failure {
-            Failure::Connect | Failure::Closed { .. } | Failure::Refused => on.error,
+            Failure::Connect | Failure::Shortage | Failure::Closed { .. } | Failure::Refused => on.error,
             Failure::ConnectTimeout | Failure::Timeout => on.timeout,
             Failure::Invalid(_) => on.invalid_header,
             Failure::Status(_) => true,

@@ -124,8 +124,14 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
 
         let mut reading = Reading { started: None, read: 0, looked_at: 0 };
+        let mut blank = 0;
         let next = poll_fn(|cx| {
             loop {
+                // Old clients send an empty line after a body: it begins no request (RFC 9112, 2.2).
+                while reading.started.is_none() && blank < 2 && client.inbox.bytes().starts_with(b"\r\n") {
+                    client.inbox.consume(2);
+                    blank += 1;
+                }
                 if !client.inbox.is_empty() {
                     let started = *reading.started.get_or_insert_with(|| {
                         if !is_first || timer.has_fired() {
@@ -192,14 +198,16 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
                 record.status = *status;
                 self.redirect(*status, location, begun.asked, keep_alive).await
             }
-            Then::Refuse(refusal) => self.refuse(*refusal, begun.asked, &begun.request_id, &mut record).await,
+            Then::Refuse(refusal) => {
+                self.refuse(*refusal, begun.asked, &begun.request_id, keep_alive, &mut record).await
+            }
             Then::Forward(job, outbox) => {
                 let idle = job.policy.timeouts.read;
                 match forward(worker, &mut self.client, &self.timer, job, outbox, &mut record).await {
                     Outcome::Answered if self.client.keep_alive() && self.client.is_complete() => Afterwards::Keep,
                     Outcome::Answered => Afterwards::Linger,
                     Outcome::Refused(refusal) => {
-                        self.refuse(refusal, begun.asked, &begun.request_id, &mut record).await
+                        self.refuse(refusal, begun.asked, &begun.request_id, keep_alive, &mut record).await
                     }
                     // An end would be taken for the end of the answer.
                     Outcome::Truncated if self.client.ends_with_connection() => Afterwards::Reset,
@@ -247,7 +255,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         self.client.begin(length, asked, Framing::None, Coding::Pass, false, 0);
         let sent_before = self.client.outbox.written();
         let afterwards = if speaks_http {
-            self.refuse(refusal, asked, &request_id, &mut record).await
+            self.refuse(refusal, asked, &request_id, false, &mut record).await
         } else {
             // An answer would be as strange to the client as its words are to us (RFC 9113, 3.4, wants none).
             record.status = refusal.status();
@@ -266,12 +274,13 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         refusal: Refusal,
         asked: Asked,
         request_id: &RequestId,
+        keep_alive: bool,
         record: &mut Record<'_>,
     ) -> Afterwards {
         record.status = refusal.status();
         record.refusal = Some(refusal);
         let worker = self.worker;
-        let keep_alive = self.may_keep();
+        let keep_alive = self.may_keep() && keep_alive;
         let out = self.client.outbox.head();
         let before = out.len();
         let keep_alive = write_refusal(refusal, asked, request_id, &worker.date(), keep_alive, out);

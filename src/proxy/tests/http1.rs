@@ -1,6 +1,9 @@
 //! HTTP/1 on both sides: what passes as it is.
 
+use std::time::Duration;
+
 use super::harness::*;
+use crate::proxy::Config;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
@@ -40,5 +43,29 @@ fn a_connection_is_closed_where_either_side_asks_for_it() {
     assert_eq!(closing.accepted(), 2);
     let answer = line.ask("GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n");
     assert_eq!(answer.field("connection"), Some("close"));
+    assert!(line.is_closed());
+}
+
+#[test]
+fn an_empty_line_after_a_request_begins_no_other() {
+    let endpoint = Endpoint::ok();
+    let config = Config { header_timeout: Duration::from_millis(300), ..Config::default() };
+    let gateway = Gateway::with_config(config, &[&endpoint]);
+    let mut line = gateway.connect();
+    assert_eq!(line.ask(GET).status(), 200);
+    line.send("\r\n");
+    pause(Duration::from_millis(900));
+    assert_eq!(line.ask(GET).status(), 200, "the connection is idle, and no head is late");
+}
+
+#[test]
+fn refusals_count_as_requests_of_a_connection() {
+    let config = Config { keep_alive_requests: 3, ..Config::default() };
+    let gateway = Gateway::with_config(config, &[]);
+    let mut line = gateway.connect();
+    let asked: Vec<_> = (0..3).map(|_| line.ask(GET)).collect();
+    assert!(asked.iter().all(|answer| answer.status() == 503));
+    let said: Vec<_> = asked.iter().map(|answer| answer.field("connection")).collect();
+    assert_eq!(said, [None, None, Some("close")]);
     assert!(line.is_closed());
 }
