@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
 # The image holds the program, the few files of the C library that it loads, and the public certificate authorities:
-# no shell, no package manager, nothing to update but this file's first line.
+# no shell, no package manager, nothing to update but the image that it is built in.
 FROM rust:1-bookworm AS build
 
 RUN apt-get update \

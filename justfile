@@ -6,16 +6,21 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 default:
     @just --list --unsorted
 
+# All that CI does, after it has installed what that wants (`.ci/run`).
+ci: check test demo-test bench-instructions
+
 # Formatting, lints, documentation, licences: all that needs no test to run.
 check: fmt lint doc deny
 
 # Fails where the code is not formatted.
 fmt:
     cargo fmt --check
+    cargo fmt --check --manifest-path fuzz/Cargo.toml
 
-# Clippy on everything; a warning is an error.
+# Clippy on everything, the fuzz targets too; a warning is an error.
 lint:
     cargo clippy --locked --all-targets -- -D warnings
+    RUSTFLAGS="--cfg fuzzing" cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/fuzz" -- -D warnings
 
 # Builds the documentation; a broken link is an error.
 doc:
@@ -38,12 +43,16 @@ demo-test:
     conformance/demo.sh
 
 # What must stay fast: times and allocations (`just bench --bench lookup` for one of them).
-bench *args:
+bench *args="--bench lookup --bench pipeline":
     cargo bench --locked {{ args }}
 
 # Counts the instructions of a change among 10,000 Ingresses; fails if they are more than its share (wants valgrind).
 bench-instructions:
     cargo bench --locked --bench instructions
+
+# The CPU time and instructions of a proxied request, beside nginx's; fails if they are more than its share (wants nginx and wrk).
+bench-proxy: dist
+    cargo bench --locked --bench proxy
 
 # Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
 fuzz target seconds="60":

@@ -28,7 +28,7 @@ fn main() {
 
 // === Paths of one host ===
 
-#[divan::bench(args = ROUTES)]
+#[divan::bench(args = ROUTES, sample_count = 300, sample_size = 2000)]
 fn path_by_index(bencher: Bencher<'_, '_>, routes: usize) {
     let host = host("shop.example", routes);
     let asked = asked(routes);
@@ -39,7 +39,7 @@ fn path_by_index(bencher: Bencher<'_, '_>, routes: usize) {
     });
 }
 
-#[divan::bench(args = ROUTES)]
+#[divan::bench(args = ROUTES, sample_count = 300, sample_size = 2000)]
 fn path_by_matchit(bencher: Bencher<'_, '_>, routes: usize) {
     let mut router = matchit::Router::new();
     for (at, path) in paths(routes).enumerate() {

@@ -49,7 +49,7 @@ pub enum Change {
 pub fn pipeline() -> (Pipeline, Arc<Published>) {
     let (metrics, _) = Metrics::new(&Settings::default());
     let published = Arc::new(Published::default());
-    (Pipeline::new(Options::default(), published.clone(), metrics, None), published)
+    (Pipeline::new(Options::default(), published.clone(), metrics, Err("names are not measured".into())), published)
 }
 
 /// All objects of `count` applications.

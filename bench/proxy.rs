@@ -1,22 +1,22 @@
 //! What a proxied request costs, side by side with nginx.
 //!
-//! ```text
-//! cargo build --profile dist && cargo bench --bench proxy
-//! ```
+//! `just bench-proxy` builds the program as it is shipped, and runs this.
 //!
 //! Wants `nginx`, `wrk`, `taskset` and, for the instructions, `valgrind`. Each proxy is pinned to core 0, the load and
 //! the endpoint to core 1. The proxies take turns, so that what else the machine does meets both; the ratio counts, not
 //! the values. CPU time is the proxy's own, user and system, from `/proc`. Instructions are those in user space, counted
-//! by valgrind as the difference between a longer and a shorter run.
+//! by valgrind as the difference between a longer and a shorter run. It fails where the median of the ratios of CPU time
+//! is over what it may be.
 //!
-//! `SERIN` is the program (`target/dist/serin`), `ROUNDS` how often each is measured (5), `SECONDS` for how long (5).
+//! `SERIN` is the program (`dist/serin` in cargo's target directory), `ROUNDS` how often each is measured (5), `SECONDS`
+//! for how long (5).
 
 use std::{
     env, fs,
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -36,19 +36,21 @@ const FIELDS: [&str; 5] = [
 const COUNTED: [usize; 2] = [1_000, 6_000];
 /// Connections of the runs under valgrind.
 const LINES: usize = 8;
+/// What a request may cost of what it costs with nginx, in CPU time.
+const MOST: f64 = 0.9;
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let args: Vec<_> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match &args[..] {
         [] => compare(),
-        [role, port] if role == "endpoint" => serve(port.parse()?),
+        [role, port] if role == "endpoint" => serve(port.parse()?).map(|()| ExitCode::SUCCESS),
         _ => Err(format!("{args:?} is not understood; see the head of bench/proxy.rs").into()),
     }
 }
 
 // === the comparison ===
 
-fn compare() -> Result<()> {
+fn compare() -> Result<ExitCode> {
     let number = |name: &str, default: u64| env::var(name).ok().map_or(Ok(default), |value| value.parse());
     let (rounds, seconds) = (number("ROUNDS", 5)?, number("SECONDS", 5)?);
     let setting = Setting::new()?;
@@ -58,6 +60,7 @@ fn compare() -> Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "CPU seconds for 100,000 requests: median of {rounds} rounds, and from the least to the most")?;
     writeln!(out, "{:8} {:>24} {:>24} {:>24}", "", "nginx", "serin", "serin / nginx")?;
+    let mut code = ExitCode::SUCCESS;
     for (name, size) in SIZES {
         let (mut of_nginx, mut of_serin) = (Vec::new(), Vec::new());
         // The first round warms up.
@@ -71,12 +74,17 @@ fn compare() -> Result<()> {
         let mut ratios: Vec<_> = of_nginx.iter().zip(&of_serin).map(|(nginx, serin)| serin / nginx).collect();
         let columns = [&mut of_nginx, &mut of_serin, &mut ratios].map(|figures| spread(figures));
         writeln!(out, "{name:8} {:>24} {:>24} {:>24}", columns[0], columns[1], columns[2])?;
+        // The figures are sorted by now.
+        if ratios[ratios.len() / 2] > MOST {
+            writeln!(out, "{name:8} that is more than {MOST} of nginx")?;
+            code = ExitCode::FAILURE;
+        }
     }
     drop((nginx, serin));
 
     if Command::new("valgrind").arg("--version").output().is_err() {
         writeln!(out, "there is no valgrind, so instructions are not counted")?;
-        return Ok(());
+        return Ok(code);
     }
     writeln!(out, "\nuser instructions for a request")?;
     for (name, size) in SIZES {
@@ -85,7 +93,7 @@ fn compare() -> Result<()> {
         let ratio = serin as f64 / nginx as f64;
         writeln!(out, "{name:8} {nginx:>24} {serin:>24} {ratio:>24.2}")?;
     }
-    Ok(())
+    Ok(code)
 }
 
 /// The median, the least and the most.
@@ -169,7 +177,8 @@ impl Setting {
     }
 
     fn serin(&self, wrap: &[&str]) -> Result<Proxy> {
-        let program = env::var_os("SERIN").map_or_else(|| PathBuf::from("target/dist/serin"), PathBuf::from);
+        let built = || PathBuf::from(env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into())).join("dist/serin");
+        let program = env::var_os("SERIN").map_or_else(built, PathBuf::from);
         let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
         let manifests = self.dir.path().join("manifests");
         fs::create_dir_all(&manifests)?;

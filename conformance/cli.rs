@@ -98,8 +98,13 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_command_line_that_cannot_be_understood_is_64() {
-    for arguments in [&["serve"][..], &["run", "--http-port", "none"], &["run", "--manifests", ".", "--endpoint", "x"]]
-    {
+    for arguments in [
+        &["serve"][..],
+        &["run", "--http-port", "none"],
+        &["run", "--manifests", ".", "--endpoint", "x"],
+        &["run", "--manifests", ".", "--log-level", "in fo=!"],
+        &["demo", "--log-level", ""],
+    ] {
         let output = serin(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(!output.stderr.is_empty());
@@ -145,6 +150,23 @@ fn check_names_each_mistake_and_its_mend() {
 }
 
 #[test]
+fn check_tells_what_is_wrong_with_flags() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let check = |flags: &[&str]| {
+        let output = serin(&[&["check", path, "--use-forwarded-headers"], flags].concat());
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = check(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("CommandLine serin") && said.contains("at --proxy-real-ip-cidr"), "{said}");
+    let (code, said) = check(&["--proxy-real-ip-cidr", "0.0.0.0/0"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Everybody is believed") && said.contains("1 warnings"), "{said}");
+    assert_eq!(check(&["--proxy-real-ip-cidr", "10.0.0.0/8"]).0, Some(0));
+}
+
+#[test]
 fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     let manifests = directory(&[("shop.yaml", SHOP)]);
     let path = text(manifests.path());
@@ -153,6 +175,16 @@ fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("not in these files"), "{said}");
     assert_eq!(serin(&["check", path, "--strict"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_switch_may_be_set_by_the_environment() {
+    let manifests = directory(&[("shop.yaml", SHOP)]);
+    for (strict, code) in [("1", 1), ("true", 1), ("yes", 1), ("0", 0), ("", 0), ("treu", 64)] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_serin"));
+        let output = check.arg("check").arg(manifests.path()).env("SERIN_STRICT", strict).output();
+        assert_eq!(output.expect("the program runs").status.code(), Some(code), "{strict:?}");
+    }
 }
 
 #[test]
@@ -192,6 +224,75 @@ fn explain_tells_the_route_the_rule_and_the_endpoints() {
 }
 
 #[test]
+fn explain_tells_how_the_chosen_side_is_spoken_to() {
+    let prefix = "nginx.ingress.kubernetes.io";
+    let shop = |annotations: &str| {
+        SHOP.replacen("name: shop\n", &format!("name: shop\n  annotations: {{{annotations}}}\n"), 1)
+    };
+    let says = |protocol: &str| shop(&format!("{prefix}/backend-protocol: {protocol}"));
+    let verified = shop(&format!(
+        "{prefix}/backend-protocol: GRPCS, {prefix}/proxy-ssl-secret: ca, {prefix}/proxy-ssl-verify: 'on'"
+    ));
+    let named = verified.replace(
+        "/proxy-ssl-verify: 'on'",
+        &format!("/proxy-ssl-verify: 'on', {prefix}/proxy-ssl-name: web.shop, {prefix}/proxy-ssl-server-name: 'on'"),
+    );
+    let authority = rcgen::generate_simple_self_signed(["web.shop".to_owned()]).expect("it can be made").cert.pem();
+    let lines: String = authority.lines().map(|line| format!("    {line}\n")).collect();
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: ca, namespace: shop}}\nstringData:\n  ca.crt: |\n{lines}"
+    );
+    // The canary's Service says it, and the stable one says nothing.
+    let services = SERVICES.replacen(
+        "name: next, namespace: shop}\nspec: {ports: [{",
+        "name: next, namespace: shop}\nspec: {ports: [{appProtocol: kubernetes.io/h2c, ",
+        1,
+    );
+    assert_ne!(services, SERVICES);
+    for (side, shop, expected) in [
+        ("never", SHOP.to_owned(), "protocol   HTTP/1.1, since nothing else is said"),
+        ("always", SHOP.to_owned(), "protocol   HTTP/2, as `appProtocol` of the Service says"),
+        ("always", says("HTTP"), "protocol   HTTP/1.1, as `backend-protocol` says"),
+        ("never", says("AUTO_HTTP"), "protocol   HTTP/1.1, as `backend-protocol` says"),
+        ("never", says("HTTPS"), "protocol   HTTP/1.1 over TLS, as `backend-protocol` says"),
+        ("never", says("HTTPS"), "tls        the certificate is not verified; TLSv1.2 TLSv1.3"),
+        ("always", verified, "tls        none: the Secret shop/ca cannot be used, so no connection is made"),
+        (
+            "always",
+            format!("{named}---\n{secret}"),
+            "tls        the certificate must be for web.shop, from an authority in the Secret shop/ca; web.shop is asked \
+             for (SNI); TLSv1.2 TLSv1.3",
+        ),
+    ] {
+        let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", &services)]);
+        let header = format!("X-Canary: {side}");
+        let path = text(manifests.path());
+        let said = stdout(&serin(&["explain", "-f", path, "GET", "http://shop.example/cart", "-H", &header]));
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+}
+
+#[test]
+fn explain_believes_the_proxies_that_the_gateway_would_believe() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |proxies: &str| {
+        let mut arguments = vec!["explain", "-f", path, "GET", "http://shop.example/", "--client", "10.0.0.1"];
+        arguments.extend(["--use-forwarded-headers", "--proxy-real-ip-cidr", proxies]);
+        arguments.extend(["-H", "X-Forwarded-For: 192.0.2.1", "-H", "X-Forwarded-Proto: https"]);
+        stdout(&serin(&arguments))
+    };
+    let believed = explain("10.0.0.0/8");
+    for expected in ["the proxy 10.0.0.1 is believed", "X-Real-IP: 192.0.2.1", "X-Forwarded-Proto: https"] {
+        assert!(believed.contains(expected), "no {expected:?} in {believed}");
+    }
+    // The proxy has said the same, and it is the endpoint's all the same.
+    assert!(believed.contains("= X-Forwarded-Proto: https\n"), "{believed}");
+    let stranger = explain("172.16.0.0/12");
+    assert!(stranger.contains("X-Real-IP: 10.0.0.1") && stranger.contains("X-Forwarded-Proto: http\n"), "{stranger}");
+}
+
+#[test]
 fn explain_tells_the_bucket_of_a_sticky_key() {
     let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
     let path = text(manifests.path());
@@ -214,6 +315,62 @@ fn explain_tells_that_nothing_fits() {
     let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
     let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://other.example/"]);
     assert!(stdout(&output).contains("404"), "{}", stdout(&output));
+}
+
+#[test]
+fn explain_tells_what_the_proxy_makes_of_the_headers() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let explain = |headers: &[&str]| {
+        let mut arguments = vec!["explain", "-f", path, "GET", "http://shop.example/cart"];
+        arguments.extend(headers.iter().flat_map(|header| ["-H", header]));
+        let output = serin(&arguments);
+        assert_eq!(output.status.code(), Some(0));
+        stdout(&output)
+    };
+    let said = explain(&["X-Forwarded-For: 203.0.113.9", "X_Canary: 1", "Connection: X-Canary", "X-Canary: always"]);
+    for expected in [
+        "request    + X-Original-Forwarded-For: 203.0.113.9\n",
+        "           - X-Forwarded-For: 203.0.113.9\n           + X-Forwarded-For: 127.0.0.1\n",
+        "           - X_Canary: 1\n",
+        "           - X-Canary: always\n",
+    ] {
+        assert!(said.contains(expected), "no {expected:?} in {said}");
+    }
+    // One Host takes the place of the URL's, as with curl; two are what no client may send.
+    assert!(explain(&["Host: other.example"]).contains("answer     404: no route fits"));
+    let said = explain(&["Host: shop.example", "Host: shop.example"]);
+    assert!(said.contains("answer     400: more than one Host"), "{said}");
+}
+
+#[test]
+fn explain_tells_what_it_could_not_read() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES), ("broken.yaml", "a: [")]);
+    let explain = |path: &str, output: &str| {
+        let output = serin(&["explain", "-f", path, "GET", "http://shop.example/", "--output", output]);
+        (output.status.code(), stdout(&output))
+    };
+    let (code, said) = explain(text(manifests.path()), "text");
+    assert_eq!(code, Some(0));
+    assert!(said.contains("broken.yaml at line 1, column "), "{said}");
+    let (_, said) = explain(text(manifests.path()), "json");
+    let report: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(report["unreadable"].as_array().map(Vec::len), Some(1), "{report:#}");
+
+    for gone in [manifests.path().join("tpyo"), manifests.path().join("broken.yaml")] {
+        let (code, said) = explain(text(&gone), "text");
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("error    Manifest {}", text(&gone))), "{said}");
+    }
+}
+
+#[test]
+fn explain_tells_why_an_ingress_of_the_host_is_not_served() {
+    let shop = SHOP.replace("ingressClassName: nginx", "ingressClassName: ngnix");
+    let manifests = directory(&[("shop.yaml", &shop), ("services.yaml", SERVICES)]);
+    let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://SHOP.example:8080/"]);
+    let said = stdout(&output);
+    assert!(said.contains("404") && said.contains("Ingress shop/shop at spec.ingressClassName"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The same bytes to our readers, to hyper, to Node's strict parser and to nginx: what we accept, all read alike.
+//! The same bytes to our readers, to the running gateway, to hyper, to Node's strict parser and to nginx: what we accept, all
+//! read alike.
 //!
 //! Requests are smuggled where two parsers in a row see different requests in the same bytes. So the rule is: a request
 //! that we accept has the same method, target, framing and body for each peer, and so have the requests after it; or the
@@ -11,11 +12,14 @@ mod case;
 mod ours;
 mod peers;
 mod seen;
+mod teller;
+mod whole;
 
 use self::{
     case::{Case, cases, write_cases},
     peers::{Nginx, Node, Server, hyper},
     seen::{End, Reading},
+    whole::Whole,
 };
 
 /// Inputs of which a peer takes less than we do, and why that is well.
@@ -37,6 +41,7 @@ const STRICTER: &[(&str, &[&str], &str)] = &[
         ],
         "takes what follows the last request for an attack, and then not even that request; we never read it",
     ),
+    ("node", &["length-too-short"], "refuses what follows, as we do, and then does not answer the request before it"),
 ];
 
 #[test]
@@ -63,6 +68,28 @@ fn what_we_read_is_what_the_corpus_says() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The corpus says how our readers read; this holds the whole program to it, with its sockets and buffers.
+#[test]
+fn what_reaches_an_endpoint_is_what_we_read() {
+    let whole = Whole::start();
+    let mut faults = Vec::new();
+    for Case { name, bytes, .. } in cases().into_iter().flat_map(|(_, cases)| cases) {
+        let ours = ours::read(&bytes);
+        for theirs in whole.read(&bytes, &ours) {
+            let alike = match (&ours.end, &theirs.end) {
+                // Of the reason, the client is told the status.
+                (End::Refused(why), End::Refused(status)) => why.starts_with(status.as_str()),
+                (ours, theirs) => ours == theirs,
+            };
+            if ours.requests != theirs.requests || !alike {
+                faults.push(format!("{name}: we read\n{ours}but the client is told, or the endpoint gets\n{theirs}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert_eq!(whole.end(), [], "nothing follows a request unseen");
+}
+
 #[test]
 fn hyper_reads_what_we_accept_alike() {
     let server = hyper();
@@ -87,13 +114,19 @@ fn a_difference_is_found() {
     let mut theirs = ours.clone();
     theirs.requests[0].body = b"y".to_vec();
     assert!(ours.differs_from(&theirs).is_some(), "another body");
-    theirs = Reading { requests: Vec::new(), end: End::Open };
-    assert!(ours.differs_from(&theirs).is_some(), "a request fewer");
+    for end in [End::Open, End::Closed] {
+        theirs = Reading { requests: Vec::new(), end };
+        assert!(ours.differs_from(&theirs).is_some(), "a request fewer");
+    }
     theirs = ours.clone();
     theirs.requests.push(ours.requests[0].clone());
     assert!(ours.differs_from(&theirs).is_some(), "a request more");
     theirs = Reading { requests: Vec::new(), end: End::Refused("400".into()) };
     assert!(ours.differs_from(&theirs).is_none() && ours.exceeds(&theirs), "refused by them");
+    let ours = Reading { end: End::Refused("400".into()), ..ours };
+    assert!(ours.differs_from(&theirs).is_none() && ours.exceeds(&theirs), "refused by them, and what follows by us");
+    theirs = Reading { requests: ours.requests.clone(), ..theirs };
+    assert!(ours.differs_from(&theirs).is_none() && !ours.exceeds(&theirs), "refused alike");
 }
 
 /// Holds a peer to our readings of the whole corpus.

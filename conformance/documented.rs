@@ -28,10 +28,14 @@ struct Expectations {
     /// How many endpoints a Service has: one, unless it stands here.
     #[serde(default)]
     endpoints: BTreeMap<String, usize>,
+    /// How many more it has at whose port nobody listens.
+    #[serde(default)]
+    gone: BTreeMap<String, usize>,
     exchanges: Vec<Exchange>,
 }
 
-/// A request and its answer. Where a value has a `*`, anything may stand there; `{http}` is the gateway's port.
+/// A request and its answer. Where a value has a `*`, anything may stand there; `{http}` is the gateway's port. In a header
+/// that is sent, `{n}` is the number of the request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Exchange {
@@ -57,9 +61,17 @@ struct Exchange {
     /// How many percent of the answers come from which Service, instead of `backend`; within four standard deviations.
     #[serde(default)]
     shares: BTreeMap<String, f64>,
-    /// Whether the endpoint that answered first answers always, when from then on no headers are sent but its cookies.
+    /// Whether the endpoint that answered first answers always, when from then on no headers are sent but its cookies and
+    /// `later`.
     #[serde(default)]
     sticks: bool,
+    #[serde(default)]
+    later: BTreeMap<String, String>,
+    /// Whether several endpoints answer.
+    #[serde(default)]
+    spreads: bool,
+    /// Whether any of the answers sets a cookie.
+    sets_cookies: Option<bool>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,6 +152,8 @@ impl Stage {
             for number in 1..=expectations.endpoints.get(name).copied().unwrap_or(1) {
                 of_service.push(Echo::start(&format!("{name}@{number}")).await);
             }
+            let gone = expectations.gone.get(name).copied().unwrap_or(0);
+            of_service.extend((0..gone).map(|_| Echo::absent(name)));
             slices.extend(manifests::slices(service, &of_service));
             endpoints.extend(of_service);
         }
@@ -154,11 +168,16 @@ impl Stage {
     /// How the answers to an exchange differ from what is expected.
     async fn faults(&self, exchange: &Exchange) -> BTreeSet<String> {
         let mut client = self.gateway.client().await;
-        let mut request = exchange.to_send();
+        let mut request = exchange.to_send(0);
         let mut faults = BTreeSet::new();
         let mut counts = BTreeMap::<String, usize>::new();
+        let mut endpoints = BTreeSet::new();
         let mut first = None;
-        for _ in 0..exchange.times {
+        let mut cookies = 0;
+        for number in 0..exchange.times {
+            if !(exchange.sticks && number > 0) {
+                request = exchange.to_send(number);
+            }
             let answer = match client.exchange(&request).await {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -173,17 +192,26 @@ impl Stage {
             if let Some(service) = service_of(&answer) {
                 *counts.entry(service.into()).or_default() += 1;
             }
+            endpoints.extend(answer.backend().map(str::to_owned));
+            cookies += answer.head.field_values("set-cookie").count();
             if exchange.sticks {
                 let endpoint = answer.backend().map(str::to_owned);
                 if *first.get_or_insert_with(|| endpoint.clone()) != endpoint {
                     faults.insert(format!("{first:?} answered first, {endpoint:?} later"));
                 }
-                request.fields.retain(|field| field.0 == "Cookie");
                 for cookie in answer.head.field_values("set-cookie") {
                     let pair = cookie.split(';').next().expect("there is a first part");
                     request.fields = vec![("Cookie".into(), pair.into())];
                 }
+                request.fields.retain(|field| field.0 == "Cookie");
+                request.fields.extend(exchange.later.clone());
             }
+        }
+        if exchange.spreads && endpoints.len() < 2 {
+            faults.insert(format!("only {endpoints:?} answered"));
+        }
+        if exchange.sets_cookies.is_some_and(|sets| sets != (cookies > 0)) {
+            faults.insert(format!("{cookies} cookies were set"));
         }
         for (service, percent) in &exchange.shares {
             let (draws, share) = (exchange.times as f64, percent / 100.0);
@@ -249,13 +277,14 @@ impl Stage {
 // === impl Exchange ===
 
 impl Exchange {
-    fn to_send(&self) -> Request {
+    fn to_send(&self, number: usize) -> Request {
         let (method, url) = self.request.split_once(" http://").expect("a request is a method and a URL of http");
         let slash = url.find('/').expect("a URL has a path");
         let mut request = Request::get(&url[..slash], &url[slash..]);
         request.method = method.into();
         request.body = self.body_bytes.map(|length| vec![b'x'; length]);
-        request.fields = self.headers.clone().into_iter().collect();
+        let fill = |value: &String| value.replace("{n}", &number.to_string());
+        request.fields = self.headers.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
         request
     }
 }

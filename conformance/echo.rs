@@ -12,9 +12,10 @@
 
 use crate::wire::{Framing, Head, Wire, malformed};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use std::{
     collections::BTreeMap,
-    io,
+    future, io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -48,6 +49,19 @@ impl Echo {
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, name.into(), Arc::clone(&requests)));
         Self { name: name.into(), address, requests, _tasks: tasks }
+    }
+
+    /// An endpoint at whose port nobody listens, and nobody else will.
+    pub(crate) fn absent(name: &str) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a loopback port is free");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("the socket is bound");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _bound = socket;
+            future::pending::<()>().await;
+        });
+        Self { name: name.into(), address, requests: Arc::default(), _tasks: tasks }
     }
 
     /// How many requests have reached it.

@@ -9,7 +9,7 @@ use crate::{
     peer,
 };
 use std::{
-    fs,
+    fs::{self, Metadata},
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -59,19 +59,24 @@ async fn the_program_serves_on_a_low_port_there() {
 #[test]
 fn the_images_root_holds_the_program_and_no_other() {
     let Some(root) = Root::collect() else { return };
-    let mut programs = Vec::new();
-    let mut dirs = vec![root.path.clone()];
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(dir).expect("the root can be listed") {
-            let path = entry.expect("the root can be listed").path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if !is_library(&path) && path.metadata().expect("the file is there").mode() & 0o111 != 0 {
-                programs.push(path.strip_prefix(&root.path).expect("the file is in the root").to_owned());
-            }
-        }
-    }
-    assert_eq!(programs, [PathBuf::from("serin")]);
+    let is_program = |path: &Path, about: &Metadata| about.is_file() && about.mode() & 0o111 != 0 && !is_library(path);
+    let programs = root.paths().into_iter().filter(|(path, about)| is_program(path, about));
+    let programs: Vec<_> = programs.map(|(path, _)| path).collect();
+    assert_eq!(programs, [root.path.join("serin")]);
+}
+
+/// So a read-only file system takes nothing away from it: it serves without one that it could write to.
+#[test]
+fn the_images_user_can_write_nothing_there() {
+    let Some(root) = Root::collect() else { return };
+    let (user, group) = USER.split_once(':').expect("it is a user and a group");
+    let is_theirs = |about: &Metadata| {
+        about.uid().to_string() == user
+            || (about.gid().to_string() == group && about.mode() & 0o020 != 0)
+            || about.mode() & 0o002 != 0
+    };
+    let writable: Vec<_> = root.paths().into_iter().filter(|(_, about)| is_theirs(about)).collect();
+    assert!(writable.is_empty(), "{writable:?}");
 }
 
 #[test]
@@ -115,6 +120,21 @@ impl Root {
         let mut command = Command::new(peer::program("chroot").expect("it was there when the root was made"));
         command.args(["--userspec", USER]).arg(&self.path).arg("/serin").args(args).env_clear();
         command
+    }
+
+    /// All that is in the root and the root itself, links followed.
+    fn paths(&self) -> Vec<(PathBuf, Metadata)> {
+        let mut paths = Vec::new();
+        let mut left = vec![self.path.clone()];
+        while let Some(path) = left.pop() {
+            let about = path.metadata().expect("what is in the root can be looked at");
+            if about.is_dir() {
+                let entries = fs::read_dir(&path).expect("the root can be listed");
+                left.extend(entries.map(|entry| entry.expect("the root can be listed").path()));
+            }
+            paths.push((path, about));
+        }
+        paths
     }
 
     /// Copies a directory of files into the root, for everybody to read.

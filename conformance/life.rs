@@ -6,7 +6,14 @@ use crate::{
     gateway::Gateway,
     manifests::{self, Manifests},
 };
-use std::time::Duration;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 use tokio::time::{self, Instant};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,6 +64,100 @@ async fn tunnels_last_until_the_deadline() {
     assert_eq!(tunnel.read_exact(4).await.expect("the tunnel is open"), b"ping");
     stage.gateway.exit_code().await;
     assert!(tunnel.read_some().await.is_ok_and(|bytes| bytes.is_empty()) || tunnel.write(b"x").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_before_the_first_table_ends_the_process_as_any_other() {
+    let manifests = Manifests::new();
+    let service =
+        |n| format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{n}}}\nspec: {{ports: [{{port: 80}}]}}\n");
+    manifests.write("many.yaml", &(0..40_000).map(service).collect::<String>());
+    let port = net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port is free").port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+    command.args(["run", "--bind-address", "127.0.0.1", "--http-port", "0", "--healthz-port", &port.to_string()]);
+    let process = command.arg("--manifests").arg(manifests.path()).stderr(Stdio::piped()).spawn();
+    let mut process = Process(process.expect("the program can be started"));
+    let admin = net::SocketAddr::from(([127, 0, 0, 1], port));
+    let mut client = until(async || Client::connect(admin).await.ok()).await;
+    let ready = client.exchange(&Request::get("admin", "/readyz")).await.expect("the admin port answers");
+    assert_eq!(ready.status, 503, "it is still reading");
+
+    process.signal("TERM");
+    assert_eq!(until(async || { process.exit_code() }).await, Some(0));
+    let said = std::io::read_to_string(process.0.stderr.take().expect("it is piped")).expect("text");
+    assert!(said.contains("SIGTERM") && !said.contains("serving"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_that_is_ended_while_it_starts_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().expect("a temporary directory can be made");
+    let left = |path: &Path| fs::read_dir(path).expect("it can be listed").count();
+    let process = Command::new(env!("CARGO_BIN_EXE_serin"))
+        .args(["demo", "--quiet", "--http-port", "0"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::null())
+        .spawn();
+    let mut process = Process(process.expect("the program can be started"));
+    until(async || (left(temporary.path()) > 0).then_some(())).await;
+    process.signal("INT");
+    assert_eq!(until(async || { process.exit_code() }).await, Some(0));
+    assert_eq!(left(temporary.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_on_any_port_prints_the_one_it_got() {
+    let process = Command::new(env!("CARGO_BIN_EXE_serin"))
+        .args(["demo", "--quiet", "--http-port", "0"])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut process = Process(process.expect("the program can be started"));
+    // Held to the end: it could not print the rest otherwise.
+    let mut lines = BufReader::new(process.0.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    let url = lines.find_map(|line| Some(line.split_once("http://")?.1.split_once(';')?.0.to_owned()));
+    let url = url.expect("it says where it serves");
+    let (host, port) = url.split_once(':').expect("it says at which port");
+    let address = net::SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
+    let mut client = Client::connect(address).await.expect("it serves there");
+    assert_eq!(client.exchange(&Request::get(host, "/")).await.expect("it answers").status, 200);
+    process.signal("INT");
+    assert_eq!(until(async || process.exit_code()).await, Some(0));
+    drop(lines);
+}
+
+/// A process, killed on drop.
+struct Process(Child);
+
+// === impl Process ===
+
+impl Process {
+    fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.0.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("there is a shell").success());
+    }
+
+    /// Its code once it has ended; the inner one is none where a signal ended it.
+    fn exit_code(&mut self) -> Option<Option<i32>> {
+        self.0.try_wait().expect("the process is a child").map(|status| status.code())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks again and again until there is something.
+async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it comes in time");
+        time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// A gateway before one endpoint.

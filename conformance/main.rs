@@ -14,4 +14,5 @@ mod mended;
 mod pattern;
 mod peer;
 mod recorded;
+mod seeing;
 mod wire;

@@ -10,7 +10,8 @@
 //!
 //! It runs on the control runtime, so a big answer takes no time from requests. What it shows are [`View`]s that
 //! others give it, who leave secrets out. Everything is bounded: connections, the time of each, the bytes that it
-//! reads; what it writes goes out in pieces, so that a table of any size takes little memory.
+//! reads; what it writes goes out in pieces, so that a table of any size takes little memory. Only so many are shown
+//! something long at once, whose readers may be slow; who asks for health or readiness never waits for them.
 
 mod body;
 mod log_level;
@@ -24,6 +25,7 @@ use hyper::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
 
 use self::body::Body;
 pub use self::{
@@ -44,7 +46,12 @@ pub struct Admin {
     /// Clusters, their endpoints and how these are.
     pub clusters: View,
     pub log_level: LogLevel,
+    pub showings: Showings,
 }
+
+/// How many may be shown something long at once. Each occupies a thread for as long as it reads.
+#[derive(Clone, Debug)]
+pub struct Showings(Arc<Semaphore>);
 
 /// Something that can be shown as JSON, or a part of it, as it is when it is asked for.
 ///
@@ -58,6 +65,9 @@ type Show = dyn Fn(&Query, &mut dyn io::Write) -> io::Result<()> + Send + Sync;
 /// The parameters of a request: which part is asked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
+
+/// How many are shown something long at once; the others are refused.
+const SHOWINGS: usize = 64;
 
 /// The most bytes of a body that is read.
 const BODY_LIMIT: usize = 4 << 10;
@@ -90,11 +100,11 @@ impl Admin {
             "/readyz" => self.ready(),
             "/metrics" => {
                 let metrics = self.metrics.clone();
-                stream(Metrics::content_type(), move |out| metrics.write_to(out))
+                self.stream(Metrics::content_type(), move |out| metrics.write_to(out))
             }
-            "/debug/table" => show(&self.table, query),
-            "/debug/problems" => show(&self.problems, query),
-            "/debug/clusters" => show(&self.clusters, query),
+            "/debug/table" => self.show(&self.table, query),
+            "/debug/problems" => self.show(&self.problems, query),
+            "/debug/clusters" => self.show(&self.clusters, query),
             "/debug/log-level" => text(StatusCode::OK, self.log_level.current()),
             _ => text(StatusCode::NOT_FOUND, "not found"),
         }
@@ -109,6 +119,30 @@ impl Admin {
         }
     }
 
+    fn show(&self, view: &View, query: Query) -> Response<Body> {
+        let view = view.clone();
+        self.stream("application/json", move |out| {
+            view.0(&query, out)?;
+            out.write_all(b"\n")
+        })
+    }
+
+    fn stream(
+        &self,
+        content_type: &'static str,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<()> + Send + 'static,
+    ) -> Response<Body> {
+        let Ok(showing) = self.showings.0.clone().try_acquire_owned() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "too many others are being shown something; ask again");
+        };
+        let body = Body::written_by(move |out| {
+            // Held until all is written, or the client has left.
+            let _showing = showing;
+            write(out)
+        });
+        respond(StatusCode::OK, content_type, body)
+    }
+
     async fn set_log_level(&self, request: Request<Incoming>) -> Response<Body> {
         let level = match body::read(request.into_body(), BODY_LIMIT).await {
             Ok(Some(bytes)) => bytes,
@@ -119,6 +153,14 @@ impl Admin {
             Ok(()) => text(StatusCode::OK, self.log_level.current()),
             Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
         }
+    }
+}
+
+// === impl Showings ===
+
+impl Default for Showings {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(SHOWINGS)))
     }
 }
 
@@ -170,21 +212,6 @@ impl<const N: usize> From<[(&str, &str); N]> for Query {
 
 fn decode(text: &str) -> String {
     percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
-}
-
-fn show(view: &View, query: Query) -> Response<Body> {
-    let view = view.clone();
-    stream("application/json", move |out| {
-        view.0(&query, out)?;
-        out.write_all(b"\n")
-    })
-}
-
-fn stream(
-    content_type: &'static str,
-    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()> + Send + 'static,
-) -> Response<Body> {
-    respond(StatusCode::OK, content_type, Body::written_by(write))
 }
 
 fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {

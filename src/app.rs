@@ -11,15 +11,19 @@ use std::future::Future;
 
 use anyhow::{Context, Result};
 
-use crate::config::RunFlags;
+use crate::config::{RunFlags, ServerFlags};
 
 mod cpus;
 mod gateway;
+mod listen;
 mod logging;
 mod signals;
 mod views;
 
-pub use self::gateway::{Gateway, RouteSplit};
+pub use self::{
+    gateway::{Gateway, RouteSplit},
+    signals::Signals,
+};
 
 /// Serves until a signal ends it.
 ///
@@ -27,9 +31,11 @@ pub use self::gateway::{Gateway, RouteSplit};
 ///
 /// Where the gateway cannot start.
 pub fn run(flags: &RunFlags) -> Result<()> {
-    block_on(flags, async {
-        let gateway = Gateway::start(flags).await?;
-        gateway.run().await
+    block_on(&flags.server, async {
+        let mut signals = Signals::catch()?;
+        let Some(gateway) = signals.unless_ended(Gateway::start(flags)).await else { return Ok(()) };
+        gateway?.run(signals).await;
+        Ok(())
     })
 }
 
@@ -38,8 +44,8 @@ pub fn run(flags: &RunFlags) -> Result<()> {
 /// # Errors
 ///
 /// Those of `work`, and where the runtime or the log cannot start.
-pub fn block_on<T>(flags: &RunFlags, work: impl Future<Output = Result<T>>) -> Result<T> {
-    logging::init(&flags.server)?;
+pub fn block_on<T>(flags: &ServerFlags, work: impl Future<Output = Result<T>>) -> Result<T> {
+    logging::init(flags)?;
     control_runtime()?.block_on(work)
 }
 

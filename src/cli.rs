@@ -63,3 +63,40 @@ pub fn main() -> ExitCode {
         ExitCode::FAILURE
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{ArgAction, CommandFactory, builder::ValueParser};
+
+    use super::*;
+
+    #[test]
+    fn every_flag_is_also_a_variable() {
+        let mut flags = 0;
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments() {
+                let Some(long) = flag.get_long() else { continue };
+                let variable = match long {
+                    // What Kubernetes' own examples call them.
+                    "pod-name" | "pod-namespace" => long.to_owned(),
+                    long => format!("SERIN_{long}"),
+                };
+                let variable = variable.to_uppercase().replace('-', "_");
+                let found = flag.get_env().map(|variable| variable.to_string_lossy().into_owned());
+                assert_eq!(found.as_ref(), Some(&variable), "{} --{long}", command.get_name());
+                flags += 1;
+            }
+        }
+        assert!(flags > 30, "{flags} flags");
+    }
+
+    #[test]
+    fn no_switch_is_left_to_take_true_and_false_only() {
+        let strict = format!("{:?}", ValueParser::bool());
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|flag| matches!(flag.get_action(), ArgAction::SetTrue)) {
+                assert_ne!(format!("{:?}", flag.get_value_parser()), strict, "{} {flag}", command.get_name());
+            }
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! What the operator sets: flags and environment, as each module's own configuration.
 //!
 //! Flags that ingress-nginx has keep its names and meanings. Every flag is also an environment variable: `--http-port`
-//! is `SERIN_HTTP_PORT`. A flag wins over the environment.
+//! is `SERIN_HTTP_PORT`, and what is on or off takes `true`, `1`, `yes` and their opposites. A flag wins over the
+//! environment.
 
 use std::{
     ffi::OsString,
@@ -12,12 +13,21 @@ use std::{
 };
 
 use clap::{Args, Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     http, metrics,
     proxy::{self, log::Format},
     source::endpoint_flag::EndpointFlag,
     translate,
+};
+
+mod client;
+mod limits;
+
+pub use self::{
+    client::ClientFlags,
+    limits::{HeaderBuffers, InvalidHeaderBuffers, LimitFlags},
 };
 
 /// Flags that say which objects are ours and how they are read: the same for `run`, `check` and `explain`.
@@ -32,11 +42,11 @@ pub struct ObjectFlags {
     pub controller_class: String,
 
     /// Takes IngressClasses by their name too, whatever their controller is.
-    #[arg(long, env = "SERIN_INGRESS_CLASS_BY_NAME")]
+    #[arg(long, env = "SERIN_INGRESS_CLASS_BY_NAME", value_parser = switch)]
     pub ingress_class_by_name: bool,
 
     /// Takes Ingresses that name no class.
-    #[arg(long, env = "SERIN_WATCH_INGRESS_WITHOUT_CLASS")]
+    #[arg(long, env = "SERIN_WATCH_INGRESS_WITHOUT_CLASS", value_parser = switch)]
     pub watch_ingress_without_class: bool,
 
     /// What stands before the `/` of annotations.
@@ -53,11 +63,11 @@ pub struct ObjectFlags {
     pub default_backend_service: Option<(String, String)>,
 
     /// Refuses Services of type ExternalName.
-    #[arg(long, env = "SERIN_DISABLE_SVC_EXTERNAL_NAME")]
+    #[arg(long, env = "SERIN_DISABLE_SVC_EXTERNAL_NAME", value_parser = switch)]
     pub disable_svc_external_name: bool,
 
     /// Lets Services of type ExternalName lead to loopback, link-local and metadata addresses.
-    #[arg(long, env = "SERIN_ALLOW_LOCAL_EXTERNAL_NAMES")]
+    #[arg(long, env = "SERIN_ALLOW_LOCAL_EXTERNAL_NAMES", value_parser = switch)]
     pub allow_local_external_names: bool,
 
     /// Gives a Service's port an endpoint, as if it stood in an EndpointSlice. May be repeated.
@@ -74,6 +84,9 @@ pub struct RunFlags {
 
     #[command(flatten)]
     pub objects: ObjectFlags,
+
+    #[command(flatten)]
+    pub clients: ClientFlags,
 
     #[command(flatten)]
     pub server: ServerFlags,
@@ -108,7 +121,7 @@ pub struct ServerFlags {
 
     /// What the process logs, on standard error: a level, or directives as `serin=debug,warn`. Changeable at run time
     /// by PUT to `/debug/log-level`.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
     pub log_level: String,
 
     /// The form of the process log.
@@ -128,11 +141,11 @@ pub struct ServerFlags {
     pub max_connections: usize,
 
     /// Leaves the label `host` out of request metrics.
-    #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_parser = switch, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub metrics_per_host: bool,
 
     /// Counts requests by the class of their status (`2xx`) instead of the status.
-    #[arg(long, env = "SERIN_REPORT_STATUS_CLASSES")]
+    #[arg(long, env = "SERIN_REPORT_STATUS_CLASSES", value_parser = switch)]
     pub report_status_classes: bool,
 
     /// The namespace of this pod, for metrics.
@@ -144,8 +157,11 @@ pub struct ServerFlags {
     pub pod_name: String,
 
     /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
-    #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS")]
+    #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS", value_parser = switch)]
     pub enable_underscores_in_headers: bool,
+
+    #[command(flatten)]
+    pub limits: LimitFlags,
 }
 
 /// The form of the access log.
@@ -202,9 +218,9 @@ impl RunFlags {
 // === impl ObjectFlags ===
 
 impl ObjectFlags {
-    /// The settings of translation.
+    /// The settings of translation, with those of the clients.
     #[must_use]
-    pub fn options(&self) -> translate::Options {
+    pub fn options(&self, clients: &ClientFlags) -> translate::Options {
         translate::Options {
             annotation_prefix: self.annotations_prefix.trim_end_matches('/').into(),
             ingress_class: self.ingress_class.as_str().into(),
@@ -217,6 +233,7 @@ impl ObjectFlags {
                 .map(|(namespace, name)| (namespace.as_str().into(), name.as_str().into())),
             external_names: !self.disable_svc_external_name,
             local_external_names: self.allow_local_external_names,
+            trust: clients.trust(),
             ..translate::Options::default()
         }
     }
@@ -243,13 +260,15 @@ impl ServerFlags {
     #[must_use]
     pub fn proxy(&self, workers: NonZeroUsize) -> proxy::Config {
         let defaults = proxy::Config::default();
-        proxy::Config {
+        let mut config = proxy::Config {
             listen: self.addresses(self.http_port),
             workers,
             connections: self.max_connections.div_ceil(workers.get()),
             head: http::Limits { underscores: self.enable_underscores_in_headers, ..defaults.head },
             ..defaults
-        }
+        };
+        self.limits.apply(&mut config);
+        config
     }
 
     /// The addresses to listen on for a port. The IPv6 wildcard takes IPv4 as well.
@@ -260,6 +279,34 @@ impl ServerFlags {
         } else {
             self.bind_address.iter().map(|&address| (address, port).into()).collect()
         }
+    }
+}
+
+/// Reads a switch, as flags that are on or off have it in the environment. An empty one is off, as if it were not set.
+///
+/// # Errors
+///
+/// Where it is neither on nor off.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match &*text.to_ascii_lowercase() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("write true or false".to_owned()),
+    }
+}
+
+/// Takes a filter of the process log as it is, if it is one.
+///
+/// # Errors
+///
+/// Where it is none.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty; `off` turns the log off".to_owned());
+    }
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("write a level or directives, such as `info` or `warn,serin=debug` ({error})")),
     }
 }
 
@@ -290,7 +337,21 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    #[test]
+    fn every_flag_is_an_environment_variable() {
+        for argument in RunCommand::command().get_arguments() {
+            let Some(flag) = argument.get_long().filter(|flag| !["help", "pod-namespace", "pod-name"].contains(flag))
+            else {
+                continue;
+            };
+            let name = format!("SERIN_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(name.as_str()));
+        }
+    }
 
     #[test]
     fn durations_have_units_and_numbers_alone_are_seconds() {
@@ -299,6 +360,29 @@ mod tests {
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "s", "1d", "-1s", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn switches_are_on_or_off_and_nothing_else() {
+        for on in ["1", "true", "TRUE", "yes", "on"] {
+            assert_eq!(switch(on), Ok(true), "{on}");
+        }
+        for off in ["", "0", "false", "No", "off"] {
+            assert_eq!(switch(off), Ok(false), "{off}");
+        }
+        for bad in ["2", "treu", "y e s", " "] {
+            assert!(switch(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_filter_of_the_log_is_one() {
+        for good in ["info", "off", "warn,serin=debug", "serin::proxy=trace"] {
+            assert_eq!(log_filter(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "in fo=!", "serin=loud"] {
+            assert!(log_filter(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -25,6 +25,7 @@
 
 pub mod body;
 pub mod cookie;
+pub mod forwarded;
 pub mod host;
 pub mod path;
 pub mod proxy_protocol;

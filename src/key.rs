@@ -10,6 +10,9 @@ use serde::{Serialize, Serializer};
 /// The kinds of objects that are read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub enum Kind {
+    /// No kind of Kubernetes: the command line and the environment of this process, so that what is wrong with its flags
+    /// has a place.
+    CommandLine,
     ConfigMap,
     EndpointSlice,
     Ingress,
@@ -114,6 +117,7 @@ impl Kind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::CommandLine => "CommandLine",
             Self::ConfigMap => "ConfigMap",
             Self::EndpointSlice => "EndpointSlice",
             Self::Ingress => "Ingress",
@@ -138,6 +142,12 @@ impl ObjectKey {
     /// Names an object. The namespace is empty where the kind has none.
     pub fn new(kind: Kind, namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// Names the command line of this process.
+    #[must_use]
+    pub fn command_line() -> Self {
+        Self::new(Kind::CommandLine, "", "serin")
     }
 
     /// Names an Ingress.

@@ -24,7 +24,7 @@ use std::{
 };
 
 pub use self::{
-    meters::{Counter, CounterVec, Gauge, GaugeVec, Meters},
+    meters::{Counter, CounterVec, Gauge, GaugeVec, Meters, ReadCounter},
     requests::{Method, RequestCounts, RouteLabels, RouteState, Sample, UpstreamTimes},
     worker::{Connection, ConnectionState, Count, Worker},
 };
@@ -98,6 +98,7 @@ impl Metrics {
             let (totals, process) = &mut *totals;
             totals.update();
             process.update();
+            self.0.meters.regex_exhausted.update();
             self.0.registry.gather()
         };
         // From here on nothing is held: `out` may wait for a slow reader.

@@ -9,7 +9,7 @@
 //! Secret held last that could be used stays for as long as a host names it, whatever becomes of the Secret. A table that
 //! equals the last one is not published. Each that is has a number, which logs, metrics and `/debug` show.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rpds::RedBlackTreeMapSync;
 use tokio::{
@@ -23,8 +23,8 @@ use crate::{
     lifecycle::Guard,
     live::Live,
     metrics::{Metrics, RouteState},
-    problem::{Problem, Reason},
-    route::Table,
+    problem::Problem,
+    route::{Pattern, Table},
     source::Batch,
     store::{Change, Store},
     tls::{Certificates, CredentialsMap},
@@ -81,7 +81,9 @@ pub struct Pipeline {
     options: Options,
     translated: Translated,
     /// Problems that the source found.
-    unreadable: Vec<Problem>,
+    problems: Vec<Problem>,
+    /// The files that it cannot read.
+    unreadable: BTreeSet<Arc<str>>,
     book: ProblemBook,
     publisher: Publisher,
 }
@@ -89,21 +91,36 @@ pub struct Pipeline {
 // === impl Pipeline ===
 
 impl Pipeline {
-    /// A pipeline that has published nothing. Without a resolver, names have no endpoints.
+    /// A pipeline that has published nothing but what is wrong with the options. Where there is only a reason why there is
+    /// no resolver, names have no endpoints, and their clusters say why.
     #[must_use]
-    pub fn new(options: Options, published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+    pub fn new(
+        options: Options,
+        published: Arc<Published>,
+        metrics: Metrics,
+        resolver: Result<Resolver, Arc<str>>,
+    ) -> Self {
+        // Patterns are matched where no metrics are known; who brings them in shows what they count.
+        metrics.meters().regex_exhausted.read_from(Pattern::exhausted);
+        let publisher = Publisher::new(published, metrics, resolver);
+        let mut book = ProblemBook::default();
+        // The options do not change, and neither does what is wrong with them.
+        if book.replace(&[], &translate::trust_problems(&options.trust)) {
+            publisher.show_problems(&book);
+        }
         Self {
             store: Store::new(translate::index(&options)),
             options,
             translated: Translated::default(),
-            unreadable: Vec::new(),
-            book: ProblemBook::default(),
-            publisher: Publisher::new(published, metrics, resolver),
+            problems: Vec::new(),
+            unreadable: BTreeSet::new(),
+            book,
+            publisher,
         }
     }
 
     /// Publishes what the batches say, until there are no more. The first is taken for all that there is; once it is
-    /// published, `synced` is dropped.
+    /// published, `synced` is dropped. Where none comes, `synced` blocks for good: nothing is known of what to serve.
     pub async fn run(mut self, mut batches: Receiver<Batch>, hold_off: HoldOff, synced: Guard) {
         let mut synced = Some(synced);
         let mut last = None::<Instant>;
@@ -119,6 +136,9 @@ impl Pipeline {
             drop(synced.take());
         }
         debug!("no more batches");
+        if let Some(synced) = synced {
+            synced.keep();
+        }
     }
 
     /// Takes batches in, the oldest first, and publishes at once what they change all together.
@@ -163,12 +183,10 @@ impl Pipeline {
         let deleted = batch.deleted.iter().map(|key| self.store.delete(key));
         changes.extend(deleted.filter(|change| !change.is_none()));
         self.publisher.count_ignored(&batch.ignored);
-        let is_new = |problem: &&Problem| {
-            problem.reason == Reason::Unreadable && self.unreadable.binary_search(problem).is_err()
-        };
-        self.publisher.count_unreadable(batch.problems.iter().filter(is_new).count());
-        let changed = self.book.replace(&self.unreadable, &batch.problems);
-        self.unreadable = batch.problems;
+        self.publisher.count_unreadable(batch.unreadable.difference(&self.unreadable).count());
+        self.unreadable = batch.unreadable;
+        let changed = self.book.replace(&self.problems, &batch.problems);
+        self.problems = batch.problems;
         changed
     }
 }

@@ -6,6 +6,7 @@
 //!              └──────────── answer, access log, metrics ─────────────────────────┘
 //! ```
 //!
+//! * [`introduction`] reads who is behind a load balancer; [`origin`] is where a request comes from, as far as it is known.
 //! * [`worker`] is a thread and what it owns; [`accept`] lets connections in; [`timer`] and [`buffer`] are what makes a
 //!   connection cheap.
 //! * [`seam`] is what an exchange asks of the protocols on its two sides; [`h1`] is HTTP/1 for both.
@@ -24,9 +25,11 @@ mod forward;
 mod h1;
 mod h2;
 mod handshake;
+mod introduction;
 mod linger;
 mod listen;
 pub mod log;
+mod origin;
 mod pool;
 mod pump;
 mod record;

@@ -8,7 +8,10 @@
 //! [`files`] reads a directory of ordinary Kubernetes manifests and follows it. [`endpoint_flag`] makes endpoints of a
 //! command line for a quick try.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{api::Object, key::ObjectKey, problem::Problem, store::Age};
 
@@ -24,6 +27,8 @@ pub struct Batch {
     pub deleted: Vec<ObjectKey>,
     /// All problems that the source has now, sorted; they take the place of those of the last batch.
     pub problems: Vec<Problem>,
+    /// All files and directories that cannot be read now, by path; they take the place of those of the last batch.
+    pub unreadable: BTreeSet<Arc<str>>,
     /// All kinds that are there but of no use, and how many objects of each; they take the place of those before.
     pub ignored: BTreeMap<String, usize>,
 }

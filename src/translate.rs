@@ -47,10 +47,11 @@ mod place;
 mod settings;
 mod sides;
 mod spoken;
+mod trust;
 mod uses;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     backend::{default_backend, default_backend_problem, default_route},
@@ -59,6 +60,7 @@ pub use self::{
     host::translate_host,
     hosts::hosts_of,
     options::Options,
+    trust::trust_problems,
     uses::{Role, Use, endpoint_problems},
 };
 
@@ -120,7 +122,7 @@ pub struct Translation {
     pub credentials: BTreeMap<SecretKey, CredentialsOutput>,
     /// The cluster of the controller's own default backend.
     pub default_backend: Option<ClusterKey>,
-    /// Those of all hosts and clusters, and those that depend on endpoints: sorted, each once.
+    /// Those of all hosts and clusters, those that depend on endpoints, and those of the options: sorted, each once.
     pub problems: Vec<Problem>,
 }
 
@@ -147,6 +149,7 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     problems.extend(clusters.values().flat_map(|cluster| cluster.problems.iter().cloned()));
     problems.extend(credentials.values().flat_map(|output| output.problems.iter().cloned()));
     problems.extend(default_backend_problem(snapshot, options));
+    problems.extend(trust_problems(&options.trust));
     Translation { hosts, clusters, credentials, default_backend, problems: problems.into_iter().collect() }
 }
 

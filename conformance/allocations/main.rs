@@ -1,7 +1,8 @@
-//! What requests, connections and changes cost in memory, counted.
+//! What requests, bodies, connections and changes cost in memory, counted.
 //!
 //! A test of its own, since a process has one allocator.
 
+mod bodies;
 mod changes;
 mod counting;
 mod http2;

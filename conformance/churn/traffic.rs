@@ -97,10 +97,23 @@ impl Traffic {
         Self { state, clients, idle }
     }
 
+    /// Waits until something is lost.
+    pub(super) async fn wait_for_loss(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.state.tally.lock().expect("no holder panics").lost.is_empty() {
+            assert!(Instant::now() < deadline, "what was broken on purpose is seen");
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Ends the load, asks once more on each idle connection, and tells what there was.
     pub(super) async fn stop(mut self) -> Tally {
         self.state.stopped.store(true, Ordering::Relaxed);
-        while self.clients.join_next().await.is_some() {}
+        while let Some(ended) = self.clients.join_next().await {
+            if let Err(error) = ended {
+                self.state.lose(format!("request: a client ended: {error}"));
+            }
+        }
         for client in &mut self.idle {
             if let Err(error) = client.exchange(&Request::get("load.test", "/idle")).await {
                 self.state.lose(format!("idle connection: {error}"));
@@ -189,7 +202,8 @@ impl Asked {
                 if seen.uri != *path {
                     return Err(format!("{path}: the answer to {} came back", seen.uri));
                 }
-                self.check_version(state, &seen.headers["host"][0])?;
+                let host = seen.headers.get("host").and_then(|values| values.first());
+                self.check_version(state, host.ok_or_else(|| format!("{path}: the endpoint saw no host"))?)?;
             }
         }
         state.count(|tally| {
@@ -304,6 +318,15 @@ impl Newest {
 /// The two endpoints that are up in a generation: one that the last had too, and one that it had not.
 pub(super) fn endpoints_of(generation: usize) -> [usize; 2] {
     [generation % ENDPOINTS, (generation + 1) % ENDPOINTS]
+}
+
+#[tokio::test]
+async fn a_client_that_panics_is_a_loss() {
+    let mut clients = JoinSet::new();
+    clients.spawn(async { panic!("a defect, as the test wants it") });
+    let traffic = Traffic { state: Arc::default(), clients, idle: Vec::new() };
+    let lost = traffic.stop().await.lost;
+    assert_eq!(lost.len(), 1, "{lost:?}");
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! The parsers that we compare with, each behind a socket.
 //!
-//! A peer answers each request with what it saw of it, in a field `X-Seen`: method and target in hexadecimal, framing,
-//! body in hexadecimal. A connection gets its bytes at once and is then half closed, so that whoever waits for more
+//! A peer answers each request with what it saw of it, as a [`Teller`] does. A connection gets its bytes at once and is then half closed, so that whoever waits for more
 //! knows that nothing comes.
 
-use super::seen::{End, Reading, Seen};
+use super::{
+    seen::Reading,
+    teller::{Teller, answers, to_field},
+};
 use crate::peer;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{body::Bytes, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serin::http::{Asked, Body, Coding, Framing, Limits, Request, Response, Step};
 use std::{
     fs,
     io::{self, BufRead as _, BufReader, Read, Write},
@@ -22,7 +23,7 @@ use std::{
 };
 
 /// How long a peer may take for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A parser behind a socket.
 pub(crate) trait Server {
@@ -127,9 +128,11 @@ impl Nginx {
     #[expect(clippy::disallowed_methods, reason = "nginx does not say when it listens, and nothing else runs here")]
     pub(crate) fn start() -> Option<Self> {
         let program = peer::program("nginx")?;
+        let teller = Teller::start();
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         let path = dir.path().to_str().expect("its name is text");
-        let configuration = include_str!("nginx.conf").replace("DIR", path).replace("BACKEND", &teller().to_string());
+        let configuration =
+            include_str!("nginx.conf").replace("DIR", path).replace("BACKEND", &teller.address.to_string());
         let file = dir.path().join("nginx.conf");
         fs::write(&file, configuration).expect("the configuration can be written");
         let mut command = Command::new(program);
@@ -156,62 +159,6 @@ impl Server for Nginx {
     }
 }
 
-/// A server that tells what nginx passes on: read by our own readers, since nginx writes plain requests.
-fn teller() -> SocketAddr {
-    let (listener, address) = listen();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || tell_one(stream));
-        }
-    });
-    address
-}
-
-/// Answers one request of nginx with what it says of it.
-fn tell_one(mut stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let (mut head, mut bytes) = (Request::new(), Vec::new());
-    let length = loop {
-        match head.read(&bytes, &Limits::REQUEST) {
-            Ok(Some(length)) => break length,
-            Ok(None) => read_some(&mut stream, &mut bytes)?,
-            Err(refusal) => return Err(io::Error::other(format!("{refusal}: {}", bytes.escape_ascii()))),
-        }
-    };
-    let (framing, coding) = match head.view(&bytes).framing() {
-        Framing::Chunked => (Framing::Chunked, Coding::Decode),
-        other => (other, Coding::Pass),
-    };
-    let (mut body, mut payload, mut rest) = (Body::new(framing, coding), Vec::new(), bytes.split_off(length));
-    while !body.is_done() {
-        if rest.is_empty() {
-            read_some(&mut stream, &mut rest)?;
-        }
-        let Step { skip, pass } = body.feed(&rest).map_err(|bad| io::Error::other(format!("{bad:?}")))?;
-        payload.extend_from_slice(&rest[skip..skip + pass]);
-        rest.drain(..skip + pass);
-    }
-    let view = head.view(&bytes);
-    let framing = match view.field(b"X-Framing") {
-        Some(b"t,l") => "none",
-        Some(framing) if framing.starts_with(b"t,") => "length",
-        _ => "chunked",
-    };
-    let seen = to_field(view.method(), view.target(), framing, &payload);
-    write!(stream, "HTTP/1.1 200 OK\r\nX-Seen: {seen}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-}
-
-fn read_some(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let mut buffer = [0; 4096];
-    match stream.read(&mut buffer)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        read => {
-            bytes.extend_from_slice(&buffer[..read]);
-            Ok(())
-        }
-    }
-}
-
 // === impl Process ===
 
 impl Drop for Process {
@@ -221,7 +168,7 @@ impl Drop for Process {
     }
 }
 
-fn listen() -> (TcpListener, SocketAddr) {
+pub(crate) fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("the listener has an address");
     (listener, address)
@@ -236,7 +183,7 @@ fn ask_tcp(address: SocketAddr, bytes: &[u8]) -> Reading {
 }
 
 /// All that a peer sends until it closes, or resets.
-fn drain(stream: &mut impl Read) -> Vec<u8> {
+pub(crate) fn drain(stream: &mut impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 16 << 10];
     loop {
@@ -247,48 +194,4 @@ fn drain(stream: &mut impl Read) -> Vec<u8> {
             Err(error) => panic!("the peer neither answers nor closes: {error}"),
         }
     }
-}
-
-/// What a peer's answers say.
-fn answers(mut bytes: &[u8]) -> Reading {
-    let mut requests = Vec::new();
-    let mut head = Response::new();
-    let end = loop {
-        if bytes.is_empty() {
-            break End::Open;
-        }
-        // Answers to HEAD differ from others only in that they have no body, and ours never have one.
-        let length = match head.read(bytes, Asked::default(), &Limits::RESPONSE) {
-            Ok(Some(length)) => length,
-            other => panic!("the peer's answer is none: {other:?}: {}", bytes.escape_ascii()),
-        };
-        let view = head.view(bytes);
-        bytes = &bytes[length..];
-        if view.is_interim() {
-            continue;
-        }
-        let Some(seen) = view.field(b"X-Seen") else { break End::Refused(view.status().to_string()) };
-        requests.push(from_field(seen));
-        if !view.keep_alive() && view.field(b"Connection").is_some() {
-            break End::Closed;
-        }
-    };
-    Reading { requests, end }
-}
-
-fn to_field(method: &[u8], target: &[u8], framing: &str, body: &[u8]) -> String {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("{} {} {framing} {}", hex(method), hex(target), hex(body))
-}
-
-fn from_field(seen: &[u8]) -> Seen {
-    let text = std::str::from_utf8(seen).expect("the field is text");
-    let mut parts = text.split(' ');
-    let mut next = || parts.next().unwrap_or_default();
-    let bytes = |hex: &str| -> Vec<u8> {
-        let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("the field is hexadecimal");
-        (0..hex.len()).step_by(2).map(digits).collect()
-    };
-    let (method, target, framing) = (bytes(next()), bytes(next()), next());
-    Seen::new(&method, &target, framing, bytes(next()))
 }

@@ -73,7 +73,9 @@ impl Reading {
         match (&self.end, &theirs.end) {
             // What a peer makes of what we refuse matters to nobody: it never sees it.
             (End::Refused(_), _) if seen >= ours => None,
-            (_, End::Open | End::Partial) if seen < ours => Some(format!("{} requests are missing", ours - seen)),
+            (_, End::Open | End::Closed | End::Partial) if seen < ours => {
+                Some(format!("{} requests are missing", ours - seen))
+            }
             (End::Open | End::Closed | End::Partial, _) if seen > ours => {
                 Some(format!("there are {} requests more", seen - ours))
             }
@@ -81,10 +83,9 @@ impl Reading {
         }
     }
 
-    /// Whether the peer refuses a request that we accept, and we nothing after it.
+    /// Whether the peer refuses a request that we accept.
     pub(crate) fn exceeds(&self, theirs: &Self) -> bool {
-        let refused = |reading: &Self| matches!(reading.end, End::Refused(_));
-        theirs.requests.len() < self.requests.len() && refused(theirs) && !refused(self)
+        theirs.requests.len() < self.requests.len() && matches!(theirs.end, End::Refused(_))
     }
 }
 

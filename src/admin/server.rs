@@ -1,4 +1,4 @@
-//! The server: few connections, each for one request and for a limited time.
+//! The server: bounded connections, each for one request and for a limited time.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -7,6 +7,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -14,8 +15,9 @@ use tracing::{debug, warn};
 use super::Admin;
 use crate::lifecycle::Drain;
 
-/// How many clients are served at once; the others wait.
-const CONNECTIONS: usize = 64;
+/// How many clients are served at once; the others wait. Far more than may be shown something long at once, so that slow
+/// readers of that leave room for probes.
+const CONNECTIONS: usize = 1024;
 
 /// How long a client may take to send the head of its request.
 const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -29,17 +31,22 @@ const HEAD_LIMIT: usize = 16 << 10;
 /// How long to wait where the system has no more descriptors.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Serves on `listener` until the drain has ended: who asks how the end goes on gets an answer.
-pub async fn serve(listener: TcpListener, admin: Admin, drain: Drain) {
+/// Serves on `listeners` until the drain has ended: who asks how the end goes on gets an answer.
+pub async fn serve(listeners: Vec<TcpListener>, admin: Admin, drain: Drain) {
     let admin = Arc::new(admin);
     let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, admin.clone(), free.clone()));
+    }
     tokio::select! {
-        () = accept(&listener, &admin, &free) => {}
+        // Only a panic ends it before.
+        _ = accepting.join_next() => {}
         () = drain.ended() => {}
     }
 }
 
-async fn accept(listener: &TcpListener, admin: &Arc<Admin>, free: &Arc<Semaphore>) {
+async fn accept(listener: TcpListener, admin: Arc<Admin>, free: Arc<Semaphore>) {
     // The semaphore is never closed.
     while let Ok(permit) = free.clone().acquire_owned().await {
         match listener.accept().await {

@@ -45,12 +45,13 @@ impl Port {
             problems: View::of(|_| json!([])),
             clusters: View::of(|_| json!({})),
             log_level: LogLevel::new(handle),
+            showings: Showings::default(),
         };
         change(&mut admin);
         let (drainer, drain) = drain();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(serve(listener, admin.clone(), drain));
+        let server = tokio::spawn(serve(vec![listener], admin.clone(), drain));
         Self { address, admin, drainer, server, _log: Box::new(log) }
     }
 
@@ -135,6 +136,32 @@ async fn a_large_view_waits_for_its_reader() {
     let mut rest = Vec::new();
     timeout(LIMIT, stream.read_to_end(&mut rest)).await.unwrap().unwrap();
     assert!(rest.len() >= total && rest.ends_with(b"{}\n"));
+}
+
+#[tokio::test]
+async fn slow_readers_keep_nobody_from_health_and_readiness() {
+    let port = Port::open(|admin| {
+        admin.table = View::new(|_, out| {
+            let piece = [b' '; 1 << 10];
+            std::iter::repeat_with(|| out.write_all(&piece)).take(64 << 10).collect()
+        });
+    })
+    .await;
+    let mut slow = Vec::new();
+    for _ in 0..SHOWINGS {
+        let mut stream = TcpStream::connect(port.address).await.unwrap();
+        stream.write_all(b"GET /debug/table HTTP/1.0\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(port.get("/healthz").await.0, 200);
+    assert_eq!(port.get("/readyz").await.0, 200);
+    assert_eq!(port.get("/metrics").await.0, 503, "as many are shown something as may be");
+    drop(slow.pop());
+    let start = std::time::Instant::now();
+    while port.get("/metrics").await.0 != 200 {
+        assert!(start.elapsed() < LIMIT, "who leaves makes room");
+    }
 }
 
 #[tokio::test]

@@ -2,14 +2,13 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use tokio::{
-    net::TcpListener,
     runtime::Handle,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
@@ -17,15 +16,16 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{cpus, logging, signals::Signals, views};
+use super::{cpus, listen, logging, signals::Signals, views};
 use crate::{
     admin::{self, Admin},
     config::RunFlags,
-    lifecycle::{self, Drainer, Outcome, Readiness},
+    lifecycle::{self, Drain, Drainer, Outcome, Readiness},
     metrics::Metrics,
     pipeline::{HoldOff, Pipeline, Published},
     proxy::{self, Proxy, log},
     source::files,
+    translate,
     upstream::{Resolver, resolve},
 };
 
@@ -61,6 +61,7 @@ pub struct Gateway {
 struct Watch {
     readiness: Readiness,
     metrics: Metrics,
+    drain: Drain,
 }
 
 /// How many requests each side of a route has served.
@@ -94,8 +95,8 @@ impl Gateway {
         let (drainer, drain) = lifecycle::drain();
         let published = Arc::new(Published::default());
 
-        let admin_listener = listen_admin(&server.addresses(server.healthz_port)).await?;
-        let admin = admin_listener.local_addr().context("the admin port has no address")?;
+        let admin_listeners = listen::bind(&server.addresses(server.healthz_port))?;
+        let admin = admin_listeners.first().context("no address for the admin port")?.local_addr()?;
         let view = Admin {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
@@ -103,9 +104,10 @@ impl Gateway {
             problems: views::problems(published.clone()),
             clusters: views::clusters(published.clone(), epoch),
             log_level: logging::level(),
+            showings: admin::Showings::default(),
         };
-        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone() };
-        let mut control = vec![watch.spawn("admin server", admin::serve(admin_listener, view, drain.clone()))];
+        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone(), drain: drain.clone() };
+        let mut control = vec![watch.spawn("admin server", admin::serve(admin_listeners, view, drain.clone()))];
 
         let (batches, received) = mpsc::channel(BATCHES);
         let config = files::Config { path: manifests.clone(), endpoints: flags.objects.endpoint.clone() };
@@ -118,13 +120,17 @@ impl Gateway {
             }
         }));
         let resolver = resolver(flags, &metrics);
-        let pipeline = Pipeline::new(flags.objects.options(), published.clone(), metrics.clone(), resolver.clone());
+        let options = flags.objects.options(&flags.clients);
+        for problem in translate::trust_problems(&options.trust) {
+            warn!("{problem}");
+        }
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver.clone());
         let translated = Readiness::new();
         let synced = translated.block("first table");
         control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));
 
         first_table(&translated).await;
-        if let Some(resolver) = &resolver
+        if let Ok(resolver) = &resolver
             && timeout(FIRST_NAMES, resolver.answered()).await.is_err()
         {
             warn!("serving without an answer for some names: see the clusters of Services of type ExternalName");
@@ -139,7 +145,8 @@ impl Gateway {
             metrics: metrics.clone(),
             epoch,
         };
-        let proxy = Proxy::start(server.proxy(workers), &shared, metric_workers, logs).context("cannot serve")?;
+        let config = flags.clients.proxy(server.proxy(workers));
+        let proxy = Proxy::start(config, &shared, metric_workers, logs).context("cannot serve")?;
         let http = proxy.local_addrs().to_vec();
         drop(starting);
         info!(http = %http[0], %admin, workers, "serving");
@@ -147,12 +154,7 @@ impl Gateway {
     }
 
     /// Serves until a signal asks for the end, then ends without losing a request. A second signal ends it at once.
-    ///
-    /// # Errors
-    ///
-    /// Where signals cannot be caught.
-    pub async fn run(self) -> Result<()> {
-        let mut signals = Signals::catch()?;
+    pub async fn run(self, mut signals: Signals) {
         let signal = signals.next().await;
         info!(signal, "leaving");
         let drainer = self.drainer.clone();
@@ -162,7 +164,6 @@ impl Gateway {
             drainer.end_now();
         });
         self.shutdown().await;
-        Ok(())
     }
 
     /// Ends: unready at once, closing after the delay, cut off at the deadline, and returns as soon as nothing is left.
@@ -194,7 +195,7 @@ impl Gateway {
         &self.http
     }
 
-    /// The address of the admin port.
+    /// The first address of the admin port.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
@@ -210,54 +211,40 @@ impl Gateway {
 // === impl Watch ===
 
 impl Watch {
-    /// Starts a task of the control side. If it panics, the workers go on with the last table, and the process is
-    /// unready from then on: somebody has to look.
+    /// Starts a task of the control side. If it ends before the process does, by a panic or otherwise, the workers go on
+    /// with the last table, and the process is unready from then on: somebody has to look.
     fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        let Self { readiness, metrics } = self.clone();
+        let Self { readiness, metrics, drain } = self.clone();
         tokio::spawn(async move {
             // In a set, so that the work ends when this task is aborted.
             let mut working = JoinSet::new();
             working.spawn(work);
-            if let Some(Err(ended)) = working.join_next().await
-                && ended.is_panic()
-            {
-                error!(task = name, %ended, "a task of the control side ended in a panic");
-                metrics.meters().control_panics.inc();
-                let _unready = readiness.block(format!("{name} (it ended in a panic)"));
-                std::future::pending::<()>().await;
-            }
+            let how = match working.join_next().await {
+                Some(Err(ended)) if ended.is_panic() => format!("it ended in a panic: {ended}"),
+                Some(Ok(())) if !drain.is_draining() => "it ended".to_owned(),
+                _ => return,
+            };
+            error!(task = name, how, "a task of the control side ended before the process");
+            metrics.meters().control_ended.inc();
+            let _unready = readiness.block(format!("{name} (it has ended)"));
+            std::future::pending::<()>().await;
         })
     }
 }
 
-/// What resolves the names of Services of type ExternalName. Where the system has no DNS settings, nothing does.
-fn resolver(flags: &RunFlags, metrics: &Metrics) -> Option<Resolver> {
+/// What resolves the names of Services of type ExternalName, or why nothing does: the system has no DNS settings.
+fn resolver(flags: &RunFlags, metrics: &Metrics) -> Result<Resolver, Arc<str>> {
     let settings = resolve::Settings {
         allow_all_addresses: flags.objects.allow_local_external_names,
         ..resolve::Settings::default()
     };
     match Resolver::new(settings, Handle::current(), metrics.meters().dns_failures.clone()) {
-        Ok(resolver) => Some(resolver),
+        Ok(resolver) => Ok(resolver),
         Err(error) => {
             warn!(%error, "no names can be resolved: Services of type ExternalName have no endpoints");
-            None
+            Err(error.to_string().into())
         }
     }
-}
-
-/// Listens on the first of the addresses that can be had. Where the machine has no IPv6, its wildcard is IPv4's.
-async fn listen_admin(addresses: &[SocketAddr]) -> Result<TcpListener> {
-    let mut failed = None;
-    let wildcards = addresses.iter().filter(|address| address.ip().is_unspecified());
-    let of_v4 = wildcards.map(|address| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())));
-    for address in addresses.iter().copied().chain(of_v4) {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = failed.or(Some((address, error))),
-        }
-    }
-    let (address, error) = failed.context("no address for the admin port")?;
-    Err(error).with_context(|| format!("cannot listen on {address} for health and metrics"))
 }
 
 /// Waits for the first table, and says now and then that it does.
@@ -273,19 +260,29 @@ mod tests {
     use crate::metrics::Settings;
 
     #[tokio::test]
-    async fn a_panic_of_the_control_side_makes_the_process_unready() {
+    async fn a_task_of_the_control_side_that_ends_makes_the_process_unready() {
+        for (work, how) in [("panics", "a panic"), ("returns", "no panic")] {
+            let (metrics, _) = Metrics::new(&Settings::default());
+            let (readiness, (_drainer, drain)) = (Readiness::new(), lifecycle::drain());
+            let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone(), drain };
+            let ended = watch.spawn(work, async move { assert!(work != "panics", "of the test") });
+            while readiness.is_ready() {
+                assert!(!ended.is_finished(), "{how} goes unseen");
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(readiness.blocked_by(), [format!("{work} (it has ended)")]);
+            assert_eq!(metrics.meters().control_ended.value(), 1);
+            ended.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_may_end_with_the_process() {
         let (metrics, _) = Metrics::new(&Settings::default());
-        let readiness = Readiness::new();
-        let watch = Watch { readiness: readiness.clone(), metrics: metrics.clone() };
+        let (readiness, (drainer, drain)) = (Readiness::new(), lifecycle::drain());
+        let watch = Watch { readiness: readiness.clone(), metrics, drain };
+        drainer.end_now();
         watch.spawn("good", async {}).await.expect("it ends well");
         assert!(readiness.is_ready());
-
-        let bad = watch.spawn("bad", async { panic!("of the test") });
-        while readiness.is_ready() {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(readiness.blocked_by(), ["bad (it ended in a panic)"]);
-        assert_eq!(metrics.meters().control_panics.value(), 1);
-        bad.abort();
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::manifests::{self, Manifests};
 use crate::{
-    config::ObjectFlags,
+    config::{ClientFlags, ObjectFlags, switch},
     problem::{Level, Problem},
     translate,
 };
@@ -26,12 +26,15 @@ pub(super) struct CheckFlags {
     #[command(flatten)]
     objects: ObjectFlags,
 
+    #[command(flatten)]
+    clients: ClientFlags,
+
     /// Makes it an error too if an object is named that is not in these files.
-    #[arg(long)]
+    #[arg(long, env = "SERIN_STRICT", value_parser = switch)]
     strict: bool,
 
     /// How to print what is found.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, env = "SERIN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
@@ -65,7 +68,7 @@ struct Report<'a> {
 
 /// Checks manifests. The code is a failure where an error was found.
 pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
-    let manifests = manifests::load(&flags.path, &flags.objects)?;
+    let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
     let problems = problems(&manifests);
     let count = |level| problems.iter().filter(|found| found.problem.level == level).count();
     let report = Report {

@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    app::{self, Gateway},
-    config::RunFlags,
+    app::{self, Gateway, Signals},
+    config::{RunFlags, log_filter, switch},
 };
 
 mod manifests;
@@ -32,37 +32,35 @@ const PORTS: u16 = 100;
 /// The command line of `demo`.
 #[derive(Args, Debug)]
 pub(super) struct DemoFlags {
-    /// The port for HTTP; the next free one if it is taken.
+    /// The port for HTTP; the next free one if it is taken, any free one for 0.
     #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 8080, value_name = "PORT")]
     http_port: u16,
 
     /// Prints the lines to try, and no live split.
-    #[arg(long, short)]
+    #[arg(long, short, env = "SERIN_QUIET", value_parser = switch)]
     quiet: bool,
 
     /// What the process logs, on standard error.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER")]
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER", value_parser = log_filter)]
     log_level: String,
 }
 
 /// Runs the demo until Ctrl-C.
 pub(super) fn run(flags: &DemoFlags) -> Result<()> {
-    let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
-    // The path that the file system knows, so that what is printed is what an editor shows.
-    let path = fs::canonicalize(directory.path())?;
-    let port = free_port(flags.http_port)?;
-    let run = run_flags(flags, &path, port)?;
-    app::block_on(&run, async {
-        let stable = [shop::serve("stable-1").await?, shop::serve("stable-2").await?];
-        let canary = [shop::serve("canary-1").await?];
-        manifests::write(&path, &stable, &canary)?;
-
-        let gateway = Gateway::start(&run).await?;
-        print_lines(&path, port, &gateway)?;
-        let trickle = tokio::spawn(trickle::send(port));
+    let mut run = run_flags(flags, free_port(flags.http_port)?)?;
+    app::block_on(&run.server.clone(), async {
+        // Before the directory is made: who is killed leaves it behind.
+        let mut signals = Signals::catch()?;
+        let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
+        // The path that the file system knows, so that what is printed is what an editor shows.
+        run.manifests = fs::canonicalize(directory.path())?;
+        let Some(gateway) = signals.unless_ended(start(&run)).await else { return Ok(()) };
+        let gateway = gateway?;
+        print_lines(&run.manifests, &gateway)?;
+        let trickle = tokio::spawn(trickle::send(gateway.addresses()[0]));
         let display = (!flags.quiet)
             .then(|| tokio::spawn(split::show(gateway.splits(), Display::new(io::stdout().is_terminal()))));
-        gateway.run().await?;
+        gateway.run(signals).await;
         trickle.abort();
         if let Some(display) = display {
             display.abort();
@@ -71,11 +69,19 @@ pub(super) fn run(flags: &DemoFlags) -> Result<()> {
     })
 }
 
-/// The flags of `run` that the demo amounts to.
-fn run_flags(flags: &DemoFlags, manifests: &Path, port: u16) -> Result<RunFlags> {
+/// Starts the shop and the gateway before it.
+async fn start(run: &RunFlags) -> Result<Gateway> {
+    let stable = [shop::serve("stable-1").await?, shop::serve("stable-2").await?];
+    let canary = [shop::serve("canary-1").await?];
+    manifests::write(&run.manifests, &stable, &canary)?;
+    Gateway::start(run).await
+}
+
+/// The flags of `run` that the demo amounts to, but for the directory of manifests.
+fn run_flags(flags: &DemoFlags, port: u16) -> Result<RunFlags> {
     let mut arguments: Vec<OsString> = vec![
         "--manifests".into(),
-        manifests.into(),
+        ".".into(),
         "--http-port".into(),
         port.to_string().into(),
         "--healthz-port".into(),
@@ -102,10 +108,18 @@ fn loopback() -> Vec<IpAddr> {
     addresses
 }
 
-/// The first port, from `first` on, that nobody listens on.
+/// The first port, from `first` on, that nobody listens on; any that is free for 0.
+///
+/// It must be free on all loopback addresses, since a name may lead to each of them.
 fn free_port(first: u16) -> Result<u16> {
+    let addresses = loopback();
+    let free = |port: &u16| addresses.iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
+    if first == 0 {
+        let any = || Some(TcpListener::bind((addresses[0], 0)).ok()?.local_addr().ok()?.port());
+        let port = (0..PORTS).filter_map(|_| any()).find(free);
+        return port.context("no port is free");
+    }
     let last = first.saturating_add(PORTS);
-    let free = |port: &u16| loopback().iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
     match (first..=last).find(free) {
         Some(port) => Ok(port),
         None => bail!("all ports from {first} to {last} are taken; name another with --http-port"),
@@ -113,8 +127,8 @@ fn free_port(first: u16) -> Result<u16> {
 }
 
 /// Prints what there is to try.
-fn print_lines(path: &Path, port: u16, gateway: &Gateway) -> io::Result<()> {
-    let url = format!("http://{HOST}:{port}");
+fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
+    let url = format!("http://{HOST}:{}", gateway.addresses()[0].port());
     let admin = gateway.admin_address();
     let mut out = io::stdout().lock();
     writeln!(out, "Serin serves a shop at {url}; Ctrl-C ends it. Try:\n")?;

@@ -1,6 +1,7 @@
 //! `serin explain`: what would become of a request, and why.
 //!
-//! The decision is the proxy's own (`route::decide`), on the table that the proxy would have; only the endpoints are
+//! The request is written as a client writes it, read as the proxy reads it, decided on as the proxy decides
+//! (`route::decide`), on the table that the proxy would have, and written as the proxy writes it. Only the endpoints are
 //! those that the objects name, since nothing is asked over a network.
 
 use std::{
@@ -16,22 +17,30 @@ use clap::Args;
 
 use super::{check::Output, manifests};
 use crate::{
-    config::ObjectFlags,
+    config::{ClientFlags, ObjectFlags, switch},
     draw::Random,
+    http::{self, Limits, RequestView},
     key::{ClusterKey, RouteId},
     route::{self, Plan, Scheme, Step, Table},
     translate,
 };
 
+mod asking;
+mod changes;
 mod report;
+mod spoken;
 
-use self::report::Report;
+use self::{
+    asking::Asking,
+    changes::{Change, changes},
+    report::{Beside, Report},
+};
 
 /// The command line of `explain`.
 #[derive(Args, Debug)]
 pub(super) struct ExplainFlags {
     /// A directory of manifests, or one file; `-` for standard input.
-    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    #[arg(short = 'f', long = "filename", env = "SERIN_FILENAME", value_name = "PATH")]
     path: PathBuf,
 
     /// The method of the request.
@@ -42,23 +51,30 @@ pub(super) struct ExplainFlags {
     #[arg(value_name = "URL")]
     url: String,
 
-    /// A header of the request. May be repeated.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    /// A header of the request. May be repeated; in the environment, one a line.
+    #[arg(short = 'H', long = "header", env = "SERIN_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n')]
     headers: Vec<String>,
 
     /// A cookie of the request. May be repeated.
-    #[arg(short = 'b', long = "cookie", value_name = "NAME=VALUE")]
+    #[arg(short = 'b', long = "cookie", env = "SERIN_COOKIE", value_name = "NAME=VALUE")]
     cookies: Vec<String>,
 
-    /// The client's address.
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    /// The address that the request comes from: the client's, or that of a proxy.
+    #[arg(long, env = "SERIN_CLIENT", default_value = "127.0.0.1", value_name = "ADDRESS")]
     client: IpAddr,
 
     #[command(flatten)]
     objects: ObjectFlags,
 
+    #[command(flatten)]
+    clients: ClientFlags,
+
+    /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
+    #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS", value_parser = switch)]
+    enable_underscores_in_headers: bool,
+
     /// How to print the explanation.
-    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    #[arg(long, short, env = "SERIN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
 }
 
@@ -68,9 +84,10 @@ struct Imagined {
     method: String,
     scheme: Scheme,
     port: u16,
-    authority: String,
     target: String,
+    /// As they are sent, `Host` first.
     fields: Vec<(String, String)>,
+    /// Who the connection is with.
     client: IpAddr,
 }
 
@@ -78,19 +95,21 @@ struct Imagined {
 #[derive(Default)]
 struct Steps(Vec<Step>);
 
-/// Explains a request.
+/// Explains a request. The code is a failure where there is nothing to explain it by.
 pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     let request = Imagined::parse(flags)?;
-    let manifests = manifests::load(&flags.path, &flags.objects)?;
+    let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
     let translation = translate::translate(&manifests.snapshot, &manifests.options);
-    let table = translation.table();
-    let up =
-        |cluster: &ClusterKey| translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty());
+    let beside = Beside { translation: &translation, manifests: &manifests };
 
-    let mut steps = Steps::default();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let plan = decide(&table, &request, now, up, &mut steps);
-    let report = Report::new(&request, &plan, steps.0, &translation);
+    let limits = Limits { underscores: flags.enable_underscores_in_headers, ..Limits::REQUEST };
+    let bytes = request.to_bytes();
+    let mut head = http::Request::new();
+    let report = match head.read(&bytes, &limits) {
+        Ok(Some(length)) if length == bytes.len() => explain(&request, head.view(&bytes), &beside),
+        Ok(_) => bail!("a header ends the request before its last one"),
+        Err(refusal) => Report::refused(&request, refusal, &beside),
+    };
 
     let mut out = io::stdout().lock();
     match flags.output {
@@ -100,12 +119,33 @@ pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
             writeln!(out)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    let blind = manifests.objects == 0 && manifests.is_unreadable;
+    Ok(if blind { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> Report {
+    let table = beside.translation.table();
+    let up = |cluster: &ClusterKey| {
+        beside.translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty())
+    };
+    let asking = Asking::new(view, imagined, &beside.manifests.options.trust);
+    let mut steps = Steps(asking.note().into_iter().collect());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let plan = decide(&table, &asking, now, up, &mut steps);
+    let changes = match &plan {
+        Plan::Forward(forward) => {
+            let request_id = view.request_id().unwrap_or(b"(a new one)");
+            let traceparent = view.traceparent().is_none().then_some(&b"(a new one)"[..]);
+            changes(imagined, view, &forward.edits(asking.forwarded(), request_id, traceparent))
+        }
+        Plan::Answer(_) => Vec::new(),
+    };
+    Report::new(&asking, &plan, steps.0, changes, beside)
 }
 
 fn decide<'t>(
     table: &'t Table<ClusterKey, RouteId>,
-    request: &Imagined,
+    request: &Asking<'_>,
     now: u64,
     up: impl Fn(&ClusterKey) -> bool,
     steps: &mut Steps,
@@ -135,16 +175,18 @@ impl Imagined {
         }
         let written_port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
 
-        let mut authority = authority.to_owned();
+        // As curl has it, a header `Host` takes the place of the URL's.
+        let mut hosts = Vec::new();
         let mut fields = Vec::new();
         for header in &flags.headers {
             let (name, value) = header.split_once(':').with_context(|| format!("no colon in the header {header:?}"))?;
-            if name.eq_ignore_ascii_case("host") {
-                value.trim().clone_into(&mut authority);
-            } else {
-                fields.push((name.trim().to_owned(), value.trim().to_owned()));
-            }
+            let list = if name.eq_ignore_ascii_case("host") { &mut hosts } else { &mut fields };
+            list.push((name.to_owned(), value.trim().to_owned()));
         }
+        if hosts.is_empty() {
+            hosts.push(("Host".to_owned(), authority.to_owned()));
+        }
+        fields.splice(0..0, hosts);
         if !flags.cookies.is_empty() {
             fields.push(("Cookie".to_owned(), flags.cookies.join("; ")));
         }
@@ -152,52 +194,26 @@ impl Imagined {
             Scheme::Http => 80,
             Scheme::Https => 443,
         });
-        Ok(Self { method: flags.method.clone(), scheme, port, authority, target, fields, client: flags.client })
-    }
-}
-
-impl route::Request for Imagined {
-    fn method(&self) -> &[u8] {
-        self.method.as_bytes()
+        // As the proxy has it: an address of IPv4 that came by IPv6 is one of IPv4.
+        let client = flags.client.to_canonical();
+        Ok(Self { method: flags.method.clone(), scheme, port, target, fields, client })
     }
 
-    fn authority(&self) -> &[u8] {
-        self.authority.as_bytes()
-    }
-
-    fn target(&self) -> &[u8] {
-        self.target.as_bytes()
-    }
-
-    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-    }
-
-    fn client(&self) -> IpAddr {
-        self.client
-    }
-
-    fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    fn port(&self) -> u16 {
-        self.port
-    }
-
-    fn request_id(&self) -> &[u8] {
-        b"00000000000000000000000000000000"
+    /// The head as a client sends it.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        for (name, value) in &self.fields {
+            head += &format!("{name}: {value}\r\n");
+        }
+        (head + "\r\n").into_bytes()
     }
 }
 
 impl fmt::Display for Imagined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        let Self { method, authority, target, client, .. } = self;
-        write!(f, "{method} {scheme}://{authority}{target} from {client}")
+        let Self { method, scheme, target, fields, client, .. } = self;
+        let authority = fields.first().map_or("", |(_, host)| host);
+        write!(f, "{method} {}://{authority}{target} from {client}", scheme.as_str())
     }
 }
 

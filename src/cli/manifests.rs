@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    config::ObjectFlags,
+    config::{ClientFlags, ObjectFlags},
     problem::Problem,
     source::files::{self, Places},
     store::{Snapshot, Store},
@@ -20,8 +20,10 @@ use crate::{
 pub(super) struct Manifests {
     pub(super) snapshot: Snapshot,
     pub(super) options: Options,
-    /// Mistakes that kept a manifest from being read.
+    /// What is wrong with the files, as far as it shows when they are read.
     pub(super) unreadable: Vec<Problem>,
+    /// Whether anything could not be read.
+    pub(super) is_unreadable: bool,
     /// Where the objects are in the files.
     pub(super) places: Places,
     /// How many objects were read.
@@ -31,7 +33,7 @@ pub(super) struct Manifests {
 }
 
 /// Reads a directory or a file; `-` is standard input.
-pub(super) fn load(path: &Path, flags: &ObjectFlags) -> Result<Manifests> {
+pub(super) fn load(path: &Path, flags: &ObjectFlags, clients: &ClientFlags) -> Result<Manifests> {
     let loaded = if path == Path::new("-") {
         let mut text = Vec::new();
         io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
@@ -39,13 +41,14 @@ pub(super) fn load(path: &Path, flags: &ObjectFlags) -> Result<Manifests> {
     } else {
         files::read(&files::Config { path: path.to_owned(), endpoints: flags.endpoint.clone() })
     };
-    let options = flags.options();
+    let options = flags.options(clients);
     let mut store = Store::new(translate::index(&options));
     let objects = loaded.objects.len();
     for (object, age) in loaded.objects {
         store.apply(object, age);
     }
     let ignored = loaded.ignored.values().sum();
+    let is_unreadable = !loaded.unreadable.is_empty();
     let (unreadable, places) = (loaded.problems, loaded.places);
-    Ok(Manifests { snapshot: store.snapshot(), options, unreadable, places, objects, ignored })
+    Ok(Manifests { snapshot: store.snapshot(), options, unreadable, is_unreadable, places, objects, ignored })
 }

@@ -146,12 +146,6 @@ impl Body {
         matches!(self.state, State::Done)
     }
 
-    /// Whether the body ends with the connection.
-    #[must_use]
-    pub fn is_until_close(&self) -> bool {
-        matches!(self.state, State::UntilClose)
-    }
-
     /// The trailers of a body whose chunks were taken apart, when it is done: lines, each with its end.
     #[must_use]
     pub fn trailers(&self) -> &[u8] {

@@ -17,7 +17,7 @@ pub struct Limits {
     pub line: usize,
     /// The most bytes of a request target.
     pub target: usize,
-    /// The most fields.
+    /// The most fields, those that are dropped among them.
     pub fields: usize,
     /// Whether fields with an underscore in the name are kept. They are dropped without a word otherwise, since some
     /// applications cannot tell `X_Real_IP` from `X-Real-IP`.
@@ -196,6 +196,17 @@ impl Class {
                 | Self::Tracestate
         )
     }
+
+    /// Whether a request's `Connection` can name fields of this class: all that would be passed on. What is read here,
+    /// or said by the gateway in its place, cannot be named away.
+    pub(super) const fn ends_in_request(self) -> bool {
+        self.passes() || matches!(self, Self::Trailer | Self::Server)
+    }
+
+    /// As [`Class::ends_in_request`], of a response, where few names mean anything.
+    pub(super) const fn ends_in_response(self) -> bool {
+        !matches!(self, Self::ContentLength | Self::TransferEncoding | Self::Connection | Self::Upgrade)
+    }
 }
 
 // === impl Span ===
@@ -306,12 +317,20 @@ pub(super) fn read_crlf(bytes: &[u8], at: usize, otherwise: Malformed) -> Result
     }
 }
 
-/// Marks the fields that `Connection` names. Fields that have a meaning of their own cannot be named away.
+/// Marks the fields that `Connection` names, of the classes that `ends` says: they are for this connection, and end here
+/// (RFC 9110, 7.6.1).
+///
+/// So a client can have its own `Cookie` or `Authorization` left out, as if it had not sent them. That is known, and
+/// harms only applications that take an absent field for a permission; what the gateway itself says cannot be named. The
+/// gateway is whom such a field is for, so that rules of canaries still see it.
+///
+/// Trailers are not looked for: they pass with the framing of their chunks, and [`super::body`] refuses those of names
+/// that mean something here.
 ///
 /// # Errors
 ///
 /// Where more than 32 fields are named, since each name costs a look at every field.
-pub(super) fn nominate(bytes: &[u8], fields: &mut [Field]) -> Result<(), Malformed> {
+pub(super) fn nominate(bytes: &[u8], fields: &mut [Field], ends: impl Fn(Class) -> bool) -> Result<(), Malformed> {
     let mut names = 0;
     for at in 0..fields.len() {
         if fields[at].class != Class::Connection {
@@ -326,7 +345,7 @@ pub(super) fn nominate(bytes: &[u8], fields: &mut [Field]) -> Result<(), Malform
                 return Err(Malformed::Connection);
             }
             for field in &mut *fields {
-                if field.class == Class::Plain && field.name.of(bytes).eq_ignore_ascii_case(name) {
+                if ends(field.class) && field.name.of(bytes).eq_ignore_ascii_case(name) {
                     field.class = Class::Nominated;
                 }
             }

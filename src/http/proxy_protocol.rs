@@ -12,6 +12,8 @@ const LINE: usize = 107;
 /// The most bytes of addresses and extensions that are taken in version 2. The largest known ones, certificates of
 /// clients, stay below.
 const PAYLOAD: usize = 4096;
+/// The most bytes that a header has: with so many at hand, it is whole, or none.
+pub const ROOM: usize = 16 + PAYLOAD;
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// A PROXY header.

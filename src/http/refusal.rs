@@ -24,8 +24,6 @@ pub enum Refusal {
     ExpectationFailed,
     /// The head is longer, or has more fields, than the limit.
     HeadersTooLarge,
-    /// A defect of ours ended the exchange.
-    Panic,
     /// No endpoint could be connected to.
     ConnectFailed,
     /// The endpoint closed or reset the connection before it answered.
@@ -36,8 +34,6 @@ pub enum Refusal {
     NoEndpoints,
     /// A limit on what the gateway does at once is reached.
     Overloaded,
-    /// The gateway is about to stop.
-    Draining,
     /// Connecting to the endpoint took too long.
     ConnectTimeout,
     /// The endpoint took too long to take the request or to answer.
@@ -125,9 +121,8 @@ impl Refusal {
             Self::UriTooLong => 414,
             Self::ExpectationFailed => 417,
             Self::HeadersTooLarge => 431,
-            Self::Panic => 500,
             Self::ConnectFailed | Self::UpstreamReset | Self::BadUpstream(_) => 502,
-            Self::NoEndpoints | Self::Overloaded | Self::Draining => 503,
+            Self::NoEndpoints | Self::Overloaded => 503,
             Self::ConnectTimeout | Self::UpstreamTimeout => 504,
             Self::VersionNotSupported => 505,
         }
@@ -145,13 +140,11 @@ impl Refusal {
             Self::UriTooLong => "uri_too_long",
             Self::ExpectationFailed => "expectation_failed",
             Self::HeadersTooLarge => "headers_too_large",
-            Self::Panic => "panic",
             Self::ConnectFailed => "connect_failed",
             Self::UpstreamReset => "upstream_reset",
             Self::BadUpstream(_) => "bad_upstream",
             Self::NoEndpoints => "no_endpoints",
             Self::Overloaded => "overloaded",
-            Self::Draining => "draining",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::VersionNotSupported => "version_not_supported",
@@ -170,13 +163,11 @@ impl Refusal {
             Self::UriTooLong => "the request target is too long",
             Self::ExpectationFailed => "the expectation cannot be met",
             Self::HeadersTooLarge => "the head is too long",
-            Self::Panic => "an internal error",
             Self::ConnectFailed => "the service could not be reached",
             Self::UpstreamReset => "the service ended the connection",
             Self::BadUpstream(_) => "the service gave an invalid answer",
             Self::NoEndpoints => "the service is not available",
             Self::Overloaded => "too much to do at the moment",
-            Self::Draining => "about to stop",
             Self::ConnectTimeout => "the service did not accept the connection in time",
             Self::UpstreamTimeout => "the service did not answer in time",
             Self::VersionNotSupported => "the HTTP version is not supported",
@@ -285,8 +276,7 @@ mod tests {
             Refusal::BadRequest(Malformed::Chunk),
             Refusal::BodyTooLarge,
             Refusal::HeadersTooLarge,
-            Refusal::Panic,
-            Refusal::Draining,
+            Refusal::Overloaded,
         ] {
             assert!(refusal.closes(), "{refusal}");
         }

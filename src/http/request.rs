@@ -142,20 +142,21 @@ impl Request {
         self.asked = Asked::default();
         let (named, mut at) = self.read_request_line(bytes, limits)?;
         let mut seen = Seen::default();
+        let mut dropped = 0;
         loop {
             let (line, next) = field::read_line(bytes, at, limits)?;
             at = next;
             match line {
+                Line::Field(_) | Line::Dropped if self.fields.len() + dropped == limits.fields => {
+                    return Err(Stop::TooLarge.into());
+                }
                 Line::Field(field) => {
-                    if self.fields.len() == limits.fields {
-                        return Err(Stop::TooLarge.into());
-                    }
                     if field.class != Class::Plain {
                         self.see(&mut seen, bytes, field)?;
                     }
                     self.fields.push(field);
                 }
-                Line::Dropped => {}
+                Line::Dropped => dropped += 1,
                 Line::End => break,
             }
         }
@@ -324,7 +325,7 @@ impl Request {
         self.asked.upgrade = self.upgrade.is_some();
         self.expects_continue = seen.expects && self.framing != Framing::None;
         if seen.nominates {
-            field::nominate(bytes, &mut self.fields)?;
+            field::nominate(bytes, &mut self.fields, Class::ends_in_request)?;
         }
         Ok(())
     }

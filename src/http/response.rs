@@ -67,17 +67,21 @@ impl Response {
         let mut at = self.read_status_line(bytes, limits)?;
         let (mut length, mut chunked, mut close, mut keep_alive, mut nominates) = (None, false, false, false, false);
         self.upgrade = None;
+        let mut dropped = 0;
         loop {
             let (line, next) = field::read_line(bytes, at, limits)?;
             at = next;
             let field = match line {
+                Line::Field(_) | Line::Dropped if self.fields.len() + dropped == limits.fields => {
+                    return Err(Stop::TooLarge);
+                }
                 Line::Field(field) => field,
-                Line::Dropped => continue,
+                Line::Dropped => {
+                    dropped += 1;
+                    continue;
+                }
                 Line::End => break,
             };
-            if self.fields.len() == limits.fields {
-                return Err(Stop::TooLarge);
-            }
             self.fields.push(field);
             let value = field.value.of(bytes);
             match field.class {
@@ -115,7 +119,8 @@ impl Response {
             return Err(Malformed::Ambiguous.into());
         }
         if nominates {
-            field::nominate(bytes, &mut self.fields)?;
+            field::nominate(bytes, &mut self.fields, Class::ends_in_response)?;
+            self.has_date = self.fields.iter().any(|field| field.class == Class::Date);
         }
         self.keep_alive = if self.version == Version::Http11 { !close } else { keep_alive && !close };
         self.framing = match self.status {

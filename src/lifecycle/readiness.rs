@@ -71,8 +71,19 @@ impl fmt::Debug for Readiness {
 
 // === impl Guard ===
 
+impl Guard {
+    /// Leaves the process unready for good: what was waited for will not come.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Guard {
+    /// A panic is not what was waited for: the process then stays unready.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
         self.readiness.0.send_modify(|blockers| {
             if let Some(count) = blockers.get_mut(&self.name) {
                 *count -= 1;
@@ -125,6 +136,21 @@ mod tests {
         assert!(readiness.is_ready());
         let _draining = readiness.block("draining");
         assert!(!readiness.is_ready());
+    }
+
+    #[test]
+    fn what_is_kept_blocks_for_good() {
+        let readiness = Readiness::new();
+        readiness.block("first snapshot").keep();
+        assert_eq!(readiness.blocked_by(), ["first snapshot"]);
+        let listeners = readiness.block("listeners");
+        std::thread::spawn(move || {
+            let _listeners = listeners;
+            panic!("of the test");
+        })
+        .join()
+        .expect_err("it panics");
+        assert_eq!(readiness.blocked_by(), ["first snapshot", "listeners"]);
     }
 
     #[tokio::test]

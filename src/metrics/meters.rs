@@ -1,6 +1,9 @@
 //! The handles of what is counted rarely.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
 
@@ -25,8 +28,10 @@ pub struct Meters {
     pub ejections: Counter,
     /// Names that could not be resolved.
     pub dns_failures: Counter,
+    /// Searches that a regex with backtracking gave up.
+    pub regex_exhausted: ReadCounter,
     /// Panics outside of workers.
-    pub control_panics: Counter,
+    pub control_ended: Counter,
     publishes: Counter,
     table: Gauge,
     reloads: Counter,
@@ -37,6 +42,13 @@ pub struct Meters {
 /// A number that grows.
 #[derive(Clone, Debug)]
 pub struct Counter(IntCounter);
+
+/// A number that grows and that a module keeps which knows nothing of metrics: it is read for each scrape.
+#[derive(Clone, Debug)]
+pub struct ReadCounter {
+    shown: IntCounter,
+    read: Arc<OnceLock<fn() -> u64>>,
+}
 
 /// A number that grows and shrinks.
 #[derive(Clone, Debug)]
@@ -79,7 +91,10 @@ impl Meters {
             )),
             objects: GaugeVec(gauge_vec(registry, "serin_objects", "Objects as last observed", &["kind"])),
             objects_ignored: gauge("serin_objects_ignored", "Objects of kinds that are not used"),
-            file_errors: counter("serin_file_errors_total", "Files of manifests that could not be read or parsed"),
+            file_errors: counter(
+                "serin_file_errors_total",
+                "Files and directories of manifests that could not be read or parsed",
+            ),
             log_lines_dropped: CounterVec(counter_vec(
                 registry,
                 "serin_access_log_lines_dropped_total",
@@ -88,7 +103,18 @@ impl Meters {
             )),
             ejections: counter("serin_ejections_total", "Endpoints passed over for a while because they failed"),
             dns_failures: counter("serin_dns_failures_total", "Names that could not be resolved"),
-            control_panics: counter("serin_control_panics_total", "Tasks other than workers' that ended in a panic"),
+            regex_exhausted: ReadCounter {
+                shown: self::counter(
+                    registry,
+                    "serin_regex_exhausted_total",
+                    "Searches of regexes with look-around or back-references that were given up, and so found nothing",
+                ),
+                read: Arc::default(),
+            },
+            control_ended: counter(
+                "serin_control_tasks_ended_total",
+                "Tasks other than workers' that ended before the process, by a panic or otherwise",
+            ),
             publishes: counter("serin_publishes_total", "Tables that were published"),
             table: gauge("serin_table_number", "The number of the table that serves"),
             reloads: counter("nginx_ingress_controller_success", "Tables that were published"),
@@ -127,6 +153,22 @@ impl Counter {
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.get()
+    }
+}
+
+// === impl ReadCounter ===
+
+impl ReadCounter {
+    /// Says where the number is. Where it is does not change: what comes first stays.
+    pub fn read_from(&self, read: fn() -> u64) {
+        let _ = self.read.set(read);
+    }
+
+    /// Brings what is shown up to date.
+    pub(super) fn update(&self) {
+        if let Some(read) = self.read.get() {
+            show(&self.shown, read());
+        }
     }
 }
 
@@ -178,6 +220,12 @@ impl<const N: usize> GaugeVec<N> {
             self.with(labels).set(value);
         }
     }
+}
+
+/// Makes a counter show `value`.
+pub(super) fn show(counter: &IntCounter, value: u64) {
+    counter.reset();
+    counter.inc_by(value);
 }
 
 /// Registers a counter.

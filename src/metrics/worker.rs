@@ -7,7 +7,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 use super::{
     chain::Chain,
     histogram::Tally,
-    meters::{counter, counter_vec, gauge_vec},
+    meters::{counter, counter_vec, gauge_vec, show},
 };
 
 /// A worker's right to count: only the thread that holds it writes its cells.
@@ -31,6 +31,8 @@ pub enum Count {
     ConnectionsAccepted,
     /// Connections that were accepted and closed at once, since there were as many as may be.
     ConnectionsRefused,
+    /// Connections that were closed because they did not begin with a PROXY header, where they have to.
+    BadIntroductions,
     /// Tasks that ended in a panic.
     Panics,
     /// Connections over HTTP/2 that were ended, since their frames cost more than they were for.
@@ -75,7 +77,7 @@ struct Cells {
     handshakes: Chain<&'static str, Tally>,
 }
 
-const COUNTS: usize = 6;
+const COUNTS: usize = 7;
 
 const STATES: [(ConnectionState, &str); 3] = [
     (ConnectionState::Reading, "reading"),
@@ -175,6 +177,11 @@ impl Totals {
                     "serin_connections_refused_total",
                     "Connections closed at once because of the limit on connections",
                 ),
+                counter(
+                    registry,
+                    "serin_proxy_header_errors_total",
+                    "Connections closed because they did not begin with a PROXY header",
+                ),
                 counter(registry, "serin_panics_total", "Tasks of workers that ended in a panic"),
                 counter(registry, "serin_http2_floods_total", "Connections over HTTP/2 ended because of their frames"),
             ],
@@ -189,13 +196,13 @@ impl Totals {
             connections: gauge_vec(
                 registry,
                 "nginx_ingress_controller_nginx_process_connections",
-                "Connections of clients by state: reading, writing, waiting",
+                "Connections of clients by state: active, or what these do: reading, writing, waiting",
                 &["state"],
             ),
             connections_total: counter_vec(
                 registry,
                 "nginx_ingress_controller_nginx_process_connections_total",
-                "Connections of clients: active, accepted, handled",
+                "Connections of clients: accepted, handled",
                 &["state"],
             ),
         }
@@ -213,12 +220,13 @@ impl Totals {
             let of_state = self.workers.iter().map(|cells| cells.states[state as usize].get()).sum::<u64>();
             // A sum taken while connections change may for a moment lack one.
             let of_state = i64::try_from(of_state).unwrap_or(0);
-            active += of_state.unsigned_abs();
+            active += of_state;
             self.connections.with_label_values(&[label]).set(of_state);
         }
+        self.connections.with_label_values(&["active"]).set(active);
         let accepted = sum(Count::ConnectionsAccepted);
         let handled = accepted.saturating_sub(sum(Count::ConnectionsRefused));
-        for (label, value) in [("active", active), ("accepted", accepted), ("handled", handled)] {
+        for (label, value) in [("accepted", accepted), ("handled", handled)] {
             show(&self.connections_total.with_label_values(&[label]), value);
         }
 
@@ -233,10 +241,4 @@ impl Totals {
             }
         }
     }
-}
-
-/// Makes a counter show `value`.
-fn show(counter: &IntCounter, value: u64) {
-    counter.reset();
-    counter.inc_by(value);
 }

@@ -22,7 +22,7 @@ use super::{
 pub(super) struct Publisher {
     published: Arc<Published>,
     metrics: Metrics,
-    resolver: Option<Resolver>,
+    resolver: Result<Resolver, Arc<str>>,
     clusters: Clusters,
     credentials: CredentialsMap,
     table: LiveTable,
@@ -32,7 +32,7 @@ pub(super) struct Publisher {
 // === impl Publisher ===
 
 impl Publisher {
-    pub(super) fn new(published: Arc<Published>, metrics: Metrics, resolver: Option<Resolver>) -> Self {
+    pub(super) fn new(published: Arc<Published>, metrics: Metrics, resolver: Result<Resolver, Arc<str>>) -> Self {
         Self {
             published,
             metrics,
@@ -92,8 +92,8 @@ impl Publisher {
 
     fn new_cluster(&self, key: &ClusterKey) -> Arc<Cluster> {
         match &self.resolver {
-            Some(resolver) => Cluster::with_resolver(key.clone(), resolver),
-            None => Cluster::new(key.clone()),
+            Ok(resolver) => Cluster::with_resolver(key.clone(), resolver),
+            Err(why) => Cluster::without_resolver(key.clone(), why.clone()),
         }
     }
 
@@ -105,7 +105,7 @@ impl Publisher {
         self.published.problems.replace(problems.clone());
     }
 
-    /// Counts manifests that could not be read, each once.
+    /// Counts files that cannot be read, and could be before.
     pub(super) fn count_unreadable(&self, new: usize) {
         self.metrics.meters().file_errors.add(new as u64);
     }

@@ -1,7 +1,5 @@
 //! Features of the pipeline, told as a user sees them: apply, look, change, look, delete, look.
 
-use std::collections::BTreeSet;
-
 use tokio::sync::mpsc::{self, Sender};
 
 use super::*;
@@ -9,11 +7,12 @@ use crate::{
     key::{Hostname, ObjectKey, SecretKey},
     lifecycle::Readiness,
     metrics::Settings,
-    route::{Host, HostTable},
+    route::{Host, HostTable, PatternFlags},
     source::files,
-    store::Age,
     tls::Credentials,
 };
+
+mod walk;
 
 const SHOP: &str = "
 apiVersion: networking.k8s.io/v1
@@ -38,6 +37,7 @@ struct Harness {
     batches: Sender<Batch>,
     published: Arc<Published>,
     readiness: Readiness,
+    metrics: Metrics,
 }
 
 impl Harness {
@@ -48,11 +48,11 @@ impl Harness {
     fn start_with(options: Options) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
-        let pipeline = Pipeline::new(options, published.clone(), metrics, None);
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), Err("this is a test".into()));
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
         tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
-        Self { batches, published, readiness }
+        Self { batches, published, readiness, metrics }
     }
 
     async fn apply(&self, manifests: &[&str]) {
@@ -175,6 +175,15 @@ async fn an_empty_first_batch_is_a_table_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_first_batch_nothing_is_ready() {
+    let Harness { batches, published, readiness, .. } = Harness::start();
+    drop(batches);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!readiness.is_ready(), "an empty table must not serve");
+    assert_eq!(published.table.load().number, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_equals_the_last_is_not_published() {
     let pipeline = Harness::start();
     pipeline.apply(&[SHOP, WEB, &slice("10.0.0.1")]).await;
@@ -271,6 +280,18 @@ async fn under_churn_a_table_waits_for_a_bounded_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_the_options_is_a_problem_from_the_beginning() {
+    let trust = crate::http::forwarded::Trust { forwarded_headers: true, ..Default::default() };
+    let harness = Harness::start_with(Options { trust, ..Options::default() });
+    let fields = || -> Vec<String> {
+        harness.published.problems.get().sorted().into_iter().map(|problem| problem.field.clone()).collect()
+    };
+    assert_eq!(fields(), ["--proxy-real-ip-cidr"]);
+    harness.apply(&[]).await;
+    assert_eq!(fields(), ["--proxy-real-ip-cidr"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_a_problem_until_it_can() {
     let pipeline = Harness::start();
     let loaded = files::parse("broken.yaml", b"a: [", &[]);
@@ -279,6 +300,38 @@ async fn what_cannot_be_read_is_a_problem_until_it_can() {
     assert_eq!(pipeline.published.problems.load().len(), loaded.problems.len());
     pipeline.send(Batch::default()).await;
     assert!(pipeline.published.problems.load().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_cannot_be_read_are_counted_once_each_however_much_is_wrong_with_them() {
+    let pipeline = Harness::start();
+    let unreadable = |name: &str, text: &str| {
+        let loaded = files::parse(name, text.as_bytes(), &[]);
+        Batch { problems: loaded.problems, unreadable: loaded.unreadable, ..Batch::default() }
+    };
+    let misfit = "apiVersion: v1\nkind: Service\nmetadata: {name: x, labels: {a: 1}}\n";
+    let twice = unreadable("a.yaml", &format!("{misfit}---\n{misfit}"));
+    assert_eq!(twice.problems.len(), 2);
+    // What can be used counts as read, whatever is odd about it.
+    let odd = unreadable("b.yaml", "replicas: 3\n");
+    assert_eq!(odd.problems.len(), 1);
+    let errors = || pipeline.metrics.meters().file_errors.value();
+    for (batch, expected) in
+        [(twice, 1), (unreadable("a.yaml", "a: ["), 1), (odd, 1), (unreadable("a.yaml", "a: ["), 2)]
+    {
+        pipeline.send(batch).await;
+        assert_eq!(errors(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cluster_of_a_name_that_nothing_resolves_says_why() {
+    let pipeline = Harness::start();
+    let name = "spec: {type: ExternalName, externalName: web.example, ports: [{port: 80}]}";
+    let web = WEB.replace("spec: {ports: [{name: http, port: 80}]}", name);
+    pipeline.apply(&[SHOP, &web]).await;
+    let shown = pipeline.stable("shop.example").snapshot(0).name.expect("it stands for a name");
+    assert_eq!(shown.resolution.as_deref(), Some("this is a test"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,62 +390,20 @@ async fn what_a_secret_held_last_that_could_be_used_stays_as_long_as_it_is_named
     assert!(pipeline.credentials().is_some());
 }
 
-/// Whatever the order and grouping of changes, what is kept up to date equals a translation from scratch.
 #[test]
-fn incremental_equals_from_scratch() {
-    let objects = batch(&[SHOP, WEB, &slice("10.0.0.1")]).applied;
-    let variants: Vec<_> = [
-        SHOP.to_owned(),
-        SHOP.replace("path: /,", "path: /cart,"),
-        SHOP.replace("name: shop,", "name: canary, annotations: {nginx.ingress.kubernetes.io/canary: 'true', nginx.ingress.kubernetes.io/canary-weight: '10'},"),
-        SHOP.replace("name: shop,", "name: alias, annotations: {nginx.ingress.kubernetes.io/server-alias: store.example},"),
-        SHOP.replace("name: shop,", "name: www, annotations: {nginx.ingress.kubernetes.io/from-to-www-redirect: 'true'},"),
-        SHOP.replace("name: shop,", "name: store,").replace("shop.example", "store.example"),
-        WEB.to_owned(),
-        WEB.replace("port: 80", "port: 81"),
-        slice("10.0.0.1"),
-        slice(""),
-        slice("10.0.0.2, 10.0.0.3"),
-        verified(),
-        verified().replace("shop.example", "store.example"),
-        authority(),
-        secret("garbage"),
-    ]
-    .iter()
-    .flat_map(|manifest| batch(&[manifest]).applied)
-    .chain(objects)
-    .collect();
-
-    let options = Options::default();
-    let mut draw = fastrand::Rng::with_seed(7);
-    for round in 0..200 {
-        let mut store = Store::new(translate::index(&options));
-        let mut translated = Translated::default();
-        let mut book = ProblemBook::default();
-        for _ in 0..draw.usize(1..12) {
-            let changes: Vec<_> = (0..draw.usize(1..4))
-                .map(|_| {
-                    let (object, age): &(_, Age) = &variants[draw.usize(..variants.len())];
-                    if draw.bool() { store.delete(&object.key()) } else { store.apply(object.clone(), age.clone()) }
-                })
-                .collect();
-            translated.update(&store.snapshot(), &options, &changes, &mut book);
-        }
-
-        let whole = translate::translate(&store.snapshot(), &options);
-        let tables = |output: &translate::HostOutput| output.table.is_some();
-        for (host, output) in whole.hosts.iter().filter(|(_, output)| tables(output)) {
-            assert_eq!(translated.host(host), Some(&**output), "round {round}, {host}");
-        }
-        let kept = translated.hosts().filter(|(_, output)| tables(output)).count();
-        assert_eq!(kept, whole.hosts.values().filter(|output| tables(output)).count(), "round {round}");
-        for (secret, output) in &whole.credentials {
-            assert_eq!(translated.credentials(secret), output.credentials.as_ref(), "round {round}, {secret}");
-        }
-        assert_eq!(
-            book.sorted().into_iter().collect::<BTreeSet<_>>(),
-            whole.problems.iter().collect::<BTreeSet<_>>(),
-            "round {round}"
-        );
-    }
+fn searches_that_regexes_give_up_are_shown() {
+    let (metrics, _) = Metrics::new(&Settings::default());
+    let _pipeline =
+        Pipeline::new(Options::default(), Arc::default(), metrics.clone(), Err("there is none in this test".into()));
+    let shown = || {
+        let mut text = Vec::new();
+        metrics.write_to(&mut text).expect("a vector takes it");
+        let text = String::from_utf8(text).expect("metrics are text");
+        let line = text.lines().find(|line| line.starts_with("serin_regex_exhausted_total"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).expect("it is among the metrics")
+    };
+    let before = shown();
+    let slow = Pattern::new(r"^(a|aa)+(?!x)b$", PatternFlags::VALUE).expect("it compiles");
+    assert!(!slow.is_match(&[&[b'a'; 64][..], b"bc"].concat()));
+    assert!(shown() > before);
 }

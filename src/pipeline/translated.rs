@@ -98,6 +98,12 @@ impl Translated {
         self.hosts.iter().map(|(host, entry)| (host, &*entry.output))
     }
 
+    /// All clusters that something names.
+    #[cfg(test)]
+    pub(super) fn clusters(&self) -> impl Iterator<Item = (&ClusterKey, &ClusterOutput)> {
+        self.clusters.iter().map(|(key, entry)| (key, &*entry.output))
+    }
+
     /// The output of a cluster.
     pub(super) fn cluster(&self, cluster: &ClusterKey) -> Option<&ClusterOutput> {
         self.clusters.get(cluster).map(|entry| &*entry.output)

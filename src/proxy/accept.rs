@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     future::poll_fn,
-    io,
+    io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -22,10 +22,12 @@ use super::{
     connect::Connect,
     h1, h2,
     handshake::handshake,
+    introduction::introduce,
     listen,
     worker::Worker,
 };
 use crate::{
+    http::{Asked, Refusal, write_refusal},
     metrics::{Connection as Counted, Count},
     tls::ServerConfig,
 };
@@ -66,7 +68,7 @@ pub(crate) async fn accept<C: Connect>(
     }
 }
 
-/// Serves a connection that was accepted, or closes it where there are too many.
+/// Serves a connection that was accepted, or turns it away where there are too many.
 async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io::Result<(TcpStream, SocketAddr)>) {
     let (stream, peer) = match accepted {
         Ok(accepted) => accepted,
@@ -82,6 +84,10 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let counted = worker.meters.accept();
     if worker.open.get() >= worker.config.connections {
         worker.meters.count(Count::ConnectionsRefused);
+        // To who expects a handshake, an answer in HTTP would be none.
+        if door.tls.is_none() {
+            turn_away(worker, stream);
+        }
         return;
     }
     let _ = stream.set_nodelay(true);
@@ -93,6 +99,19 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     });
 }
 
+/// Tells a client that there are too many, without waiting for it: the answer goes as far as the socket takes it at once.
+/// It is the same for all, since no request is read.
+fn turn_away<C: Connect>(worker: &Worker<C>, stream: TcpStream) {
+    let mut answer = Vec::new();
+    let request_id = worker.random_id();
+    write_refusal(Refusal::Overloaded, Asked::default(), &request_id, &worker.date(), false, &mut answer);
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(&answer);
+        // With a request unread, closing would be a reset, which can overtake the answer.
+        let _ = stream.read(&mut [0; 4096]);
+    }
+}
+
 /// Serves a connection by the protocol that its client has chosen, or turns out to speak.
 async fn serve<C: Connect>(
     worker: &Rc<Worker<C>>,
@@ -101,7 +120,14 @@ async fn serve<C: Connect>(
     peer: SocketAddr,
     counted: &Counted,
 ) {
-    let stream = match &door.tls {
+    let caller = if worker.config.trust.proxy_protocol {
+        // Boxed, so that other connections have no room for it.
+        let Some(caller) = Box::pin(introduce(worker, door, peer.ip(), &socket)).await else { return };
+        caller
+    } else {
+        Caller::new(door, peer.ip())
+    };
+    let stream = match &caller.door.tls {
         None => socket.into(),
         // Boxed, so that a plain connection has no room for it.
         Some(config) => match Box::pin(handshake(worker, config.clone(), socket)).await {
@@ -109,7 +135,6 @@ async fn serve<C: Connect>(
             None => return,
         },
     };
-    let caller = Caller::new(door, peer.ip(), &stream);
     let (stream, before) = match stream.alpn() {
         Some(b"h2") => (stream, Buffer::default()),
         // Without a word of the client's it is HTTP/1, unless it begins with the preface of HTTP/2.

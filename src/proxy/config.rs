@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::pool::PoolLimits;
-use crate::http;
+use crate::http::{self, forwarded::Trust};
 
 /// The settings of the proxy. The defaults are ingress-nginx's, where it has the setting.
 #[derive(Clone, PartialEq, Debug)]
@@ -20,7 +20,7 @@ pub struct Config {
     pub http2: bool,
     /// How many threads serve.
     pub workers: NonZeroUsize,
-    /// How many client connections a worker holds (`max-worker-connections`). More are closed at once, and counted.
+    /// How many client connections a worker holds (`max-worker-connections`). More are turned away, and counted.
     pub connections: usize,
     /// How many handshakes a worker has in progress. Connections beyond that are closed at once, and counted.
     ///
@@ -43,6 +43,10 @@ pub struct Config {
     pub body_rate: u64,
     /// How long a client may leave what is sent to it unread.
     pub write_timeout: Duration,
+    /// What is believed of what proxies before us tell of a client.
+    pub trust: Trust,
+    /// How long a connection's PROXY header may take, from the connection on (`proxy-protocol-header-timeout`).
+    pub proxy_header_timeout: Duration,
     /// What a request's head may hold.
     pub head: http::Limits,
     /// What bounds the idle connections to endpoints.
@@ -67,6 +71,8 @@ impl Default for Config {
             body_timeout: Duration::from_secs(60),
             body_rate: 1024,
             write_timeout: Duration::from_secs(60),
+            trust: Trust::default(),
+            proxy_header_timeout: Duration::from_secs(5),
             head: http::Limits::REQUEST,
             upstream: PoolLimits::default(),
         }

@@ -160,7 +160,10 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
         if next == Next::Same {
             again = Some(lease);
         } else {
-            report(worker, &mut lease, &failure, began, worker.millis(now));
+            // A kept connection may have been closed for being idle, which says nothing of the endpoint.
+            if !(tried.reused && matches!(failure, Failure::Closed { early: true })) {
+                report(worker, &mut lease, &failure, began, worker.millis(now));
+            }
             facts.status = Some(failure.status());
             facts.response_time = Some(now.duration_since(began));
             record.tries.push(facts);

@@ -1,7 +1,8 @@
 //! Closing a connection on which the client may still be sending.
 //!
 //! Closing a socket with unread bytes makes the kernel reset the connection, and a reset can overtake the answer. So our
-//! side is shut first, and for a while what still comes is read and forgotten.
+//! side is shut first, and for a while what still comes is read and forgotten: however much that is, since many clients
+//! look for an answer only when all is sent, and a reset would keep them from sending it.
 
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
@@ -12,16 +13,17 @@ use super::{
     timer::Timer,
 };
 
-/// How long at most.
-pub(crate) const LONGEST: Duration = Duration::from_secs(5);
-/// How many bytes at most.
-pub(crate) const MOST: usize = 4 << 20;
+/// How long at most (nginx's `lingering_time`).
+pub(crate) const LONGEST: Duration = Duration::from_secs(30);
+/// How long at most while nothing comes (nginx's `lingering_timeout`).
+pub(crate) const QUIET: Duration = Duration::from_secs(5);
 
 /// Shuts our side of `stream` and reads the other until it ends, too.
 pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, timer: &Timer) {
-    timer.set(LONGEST);
+    let clock = timer.clock();
+    let end = clock.deadline(LONGEST);
+    timer.set(QUIET);
     let mut buffer = Buffer::new(Size::Small);
-    let mut read = 0;
     let mut is_shut = false;
     poll_fn(|cx| {
         while !is_shut {
@@ -32,11 +34,11 @@ pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, ti
                 Poll::Pending => return Poll::Pending,
             }
         }
-        while read < MOST && !timer.has_fired() {
+        while !timer.has_fired() {
             match buffer.poll_fill(cx, stream, 0) {
                 Poll::Ready(Ok(count @ 1..)) => {
-                    read += count;
                     buffer.consume(count);
+                    timer.arm(end.min(clock.deadline(QUIET)));
                 }
                 Poll::Ready(_) => break,
                 Poll::Pending => return Poll::Pending,

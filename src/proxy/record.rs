@@ -31,6 +31,8 @@ pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 #[derive(Debug)]
 pub(crate) struct Record<'t> {
     pub(crate) started: Instant,
+    /// The client's address, where it is not that of the connection.
+    pub(crate) client: Option<IpAddr>,
     pub(crate) method: Method,
     pub(crate) route: Option<&'t Route<Arc<Cluster>, Arc<RouteState>>>,
     /// The name of the canary's side, where a canary was chosen.
@@ -76,6 +78,7 @@ impl<'t> Record<'t> {
     pub(crate) fn new(started: Instant) -> Self {
         Self {
             started,
+            client: None,
             method: Method::Other,
             route: None,
             canary: None,
@@ -106,7 +109,7 @@ impl<'t> Record<'t> {
         }
     }
 
-    /// Tells of the request.
+    /// Tells of the request, which came by a connection from `client`.
     pub(crate) fn finish<C: Connect>(self, worker: &Worker<C>, client: IpAddr, table: &RoutingTable) {
         let request_time = self.started.elapsed();
         worker.meters.count(Count::Requests);
@@ -136,7 +139,7 @@ impl<'t> Record<'t> {
         }
         let stable = self.route.and_then(|route| route.split.stable.as_ref());
         worker.log.borrow_mut().record(&Entry {
-            client,
+            client: self.client.unwrap_or(client),
             authorization: notes.part(Part::Authorization),
             now: SystemTime::now(),
             request: notes.request_line(),

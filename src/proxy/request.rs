@@ -14,12 +14,13 @@ use super::{
     connect::Connect,
     forward::Job,
     h1::Outbox,
+    origin::Origin,
     record::{Notes, Record},
     session::Selection,
     worker::Worker,
 };
 use crate::{
-    http::{Asked, Coding, Forwarded, Framing, Refusal, RequestEdits, RequestView, write_request},
+    http::{Asked, Coding, Framing, Refusal, RequestView, write_request},
     metrics::Method,
     route::{self, BackendTls, NoTrace, Plan, Policy, Request, Scheme, TlsVersions, Why},
     tls::{Connector, Terms},
@@ -45,6 +46,7 @@ pub(crate) struct Begun<'t> {
 pub(crate) enum Then<'t> {
     /// It is sent on, with this head.
     Forward(Job<'t>, Outbox),
+    /// It is answered without a body; where there is no location, none is written.
     Redirect {
         status: u16,
         location: Vec<u8>,
@@ -58,7 +60,7 @@ pub(crate) type RequestId = SmallVec<[u8; 32]>;
 /// A request as the decision wants to see it.
 struct Asking<'a> {
     view: RequestView<'a>,
-    caller: &'a Caller,
+    origin: &'a Origin<'a>,
     request_id: &'a [u8],
 }
 
@@ -89,7 +91,9 @@ pub(crate) fn begin<'t, C: Connect>(
         record.notes = Some(Notes::of(view, &request_id, &trace[3..35]));
     }
 
-    let asking = Asking { view, caller, request_id: &request_id };
+    let origin = Origin::of(&worker.config.trust, caller, view);
+    record.client = Some(origin.address);
+    let asking = Asking { view, origin: &origin, request_id: &request_id };
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
@@ -99,6 +103,11 @@ pub(crate) fn begin<'t, C: Connect>(
             record.route = answer.route;
             match answer.why {
                 Why::Redirect { status, location } => Then::Redirect { status, location },
+                Why::Health => {
+                    // Nobody wants to read of these, and ingress-nginx does not log them.
+                    record.notes = None;
+                    Then::Redirect { status: 200, location: Vec::new() }
+                }
                 Why::NoRoute => Then::Refuse(Refusal::NotFound),
                 Why::NoEndpoints => Then::Refuse(Refusal::NoEndpoints),
                 Why::BadPath => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::Path)),
@@ -110,7 +119,7 @@ pub(crate) fn begin<'t, C: Connect>(
             record.route = Some(plan.route);
             record.canary = plan.canary.map(|canary| &*canary.side.name);
             body_limit = policy.body_limit.unwrap_or(u64::MAX);
-            let transport = policy.transport(plan.side.backend.protocol(), caller.scheme);
+            let transport = policy.transport(plan.side.backend.protocol(), caller.own_scheme());
             let connector = if transport.tls { connector(worker, policy, transport.http2).map(Some) } else { Ok(None) };
             if transport.http2 {
                 coding = Coding::Decode;
@@ -121,20 +130,7 @@ pub(crate) fn begin<'t, C: Connect>(
                 Then::Refuse(refusal)
             } else {
                 let mut outbox = Outbox::default();
-                let edits = RequestEdits {
-                    target: plan.target.as_deref(),
-                    host: plan.host.as_deref(),
-                    forwarded: Forwarded {
-                        client: caller.address_text.as_bytes(),
-                        chain: caller.address_text.as_bytes(),
-                        proto: caller.scheme.as_str().as_bytes(),
-                        port: caller.door.port_text.as_bytes(),
-                        host: b"",
-                    },
-                    request_id: &request_id,
-                    traceparent,
-                    ..RequestEdits::default()
-                };
+                let edits = plan.edits(origin.forwarded(), &request_id, traceparent);
                 write_request(view, &edits, outbox.head());
                 outbox.keep();
                 let user_agent = plan.affinity.and_then(|_| view.field(b"user-agent"));
@@ -143,10 +139,10 @@ pub(crate) fn begin<'t, C: Connect>(
                     policy,
                     http2: transport.http2,
                     tls: connector.unwrap_or_default(),
-                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, caller.address, plan.affinity),
+                    selection: Selection::new(plan.side.balance.algorithm, plan.hash, origin.address, plan.affinity),
                     keep_alive,
                     set_cookie: plan.set_cookie,
-                    scheme: asking.scheme(),
+                    scheme: origin.scheme,
                     user_agent: user_agent.map(<[u8]>::to_vec).unwrap_or_default(),
                 };
                 Then::Forward(job, outbox)
@@ -206,6 +202,10 @@ impl Request for Asking<'_> {
         self.view.authority()
     }
 
+    fn public_authority(&self) -> &[u8] {
+        self.origin.host.unwrap_or(self.view.authority())
+    }
+
     fn target(&self) -> &[u8] {
         self.view.target()
     }
@@ -215,15 +215,15 @@ impl Request for Asking<'_> {
     }
 
     fn client(&self) -> IpAddr {
-        self.caller.address
+        self.origin.address
     }
 
     fn scheme(&self) -> Scheme {
-        self.caller.scheme
+        self.origin.scheme
     }
 
     fn port(&self) -> u16 {
-        self.caller.door.port
+        self.origin.port
     }
 
     fn request_id(&self) -> &[u8] {

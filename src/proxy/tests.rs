@@ -106,6 +106,18 @@ macro_rules! tls {
     };
 }
 
+/// What is told of a connection, which shows less than TLS and frames do.
+macro_rules! tellings {
+    () => {
+        #[path = "forwarded.rs"]
+        mod forwarded;
+        #[path = "introductions.rs"]
+        mod introductions;
+        #[path = "queue.rs"]
+        mod queue;
+    };
+}
+
 /// Other ways to connect to endpoints.
 macro_rules! connectors {
     () => {
@@ -146,7 +158,8 @@ macro_rules! http2_frames {
     };
 }
 
-suite!(http1_to_http1: HTTP1 to HTTP1, messages timeouts upgrades http1_clients http1_endpoints http1 connectors http2_frames);
+suite!(http1_to_http1: HTTP1 to HTTP1, messages timeouts upgrades http1_clients http1_endpoints http1 connectors http2_frames
+    tellings);
 suite!(http1_tls_to_http1_tls: HTTP1_TLS to HTTP1_TLS, messages timeouts upgrades http1_clients http1_endpoints http1 tls);
 suite!(http1_to_http2: HTTP1 to HTTP2, messages timeouts http1_clients http2_endpoints);
 suite!(http1_tls_to_http2_tls: HTTP1_TLS to HTTP2_TLS, messages http1_clients http2_frames);

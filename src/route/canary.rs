@@ -196,8 +196,18 @@ impl Odds {
 
     /// The lot of a point of the line from 0 to 1, in units of 2⁻⁶⁴.
     pub(super) fn lot_at(&self, point: u64) -> u64 {
-        u64::try_from((u128::from(point) * u128::from(self.end())) >> 64).unwrap_or_default()
+        scaled(point, self.end())
     }
+
+    /// The same among the lots that are a canary's.
+    pub(super) fn lot_of_sum(&self, point: u64) -> u64 {
+        scaled(point, self.sum)
+    }
+}
+
+/// The part of `end` that a point is of the line from 0 to 1.
+fn scaled(point: u64, end: u64) -> u64 {
+    u64::try_from((u128::from(point) * u128::from(end)) >> 64).unwrap_or_default()
 }
 
 fn least_common_multiple(a: u64, b: u64) -> Option<u64> {

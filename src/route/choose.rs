@@ -41,7 +41,7 @@ pub(super) fn choose<'t, B, R>(
         Some(affinity) => Session::of(affinity, split, request),
         None => Session::default(),
     };
-    let mut chooser = Chooser { route, request, up, trace, closed: SmallVec::new(), set_cookie: None };
+    let mut chooser = Chooser { route, request, up, trace, closed: SmallVec::new(), point: None, set_cookie: None };
     let wanted = if split.canaries.is_empty() { Wanted::Stable } else { chooser.wanted(session.side, draw) };
     let (side, canary) = chooser.settle(wanted, draw)?;
     let affinity = split.affinity.as_deref().filter(|_| canary.is_none_or(|canary| canary.keeps_sessions));
@@ -61,6 +61,8 @@ struct Chooser<'a, 't, B, R, Q, U, T> {
     trace: &'a mut T,
     /// The positions of the canaries that are closed to the client.
     closed: SmallVec<[usize; 8]>,
+    /// The client's point, once it is known.
+    point: Option<u64>,
     set_cookie: Option<Vec<u8>>,
 }
 
@@ -104,6 +106,8 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
             SessionSide::None => return None,
             // A session of a side that is down holds nobody from a canary that is up.
             SessionSide::Stable => self.stable().map(|_| Wanted::Stable)?,
+            // Where rules go first, one may have closed the canary of the session.
+            SessionSide::Canary(at) if self.closed.contains(&at) => return None,
             SessionSide::Canary(at) => Wanted::Canary(at),
         };
         self.trace.note(|| Step::Note(format!("the client has a session with {}", name(&self.route.split, wanted))));
@@ -181,8 +185,8 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
             self.trace.note(|| Step::Note("no canary has a weight".to_owned()));
             return Wanted::Stable;
         }
-        let sticky = self.canaries().find_map(|(_, canary)| canary.sticky.as_ref());
-        let point = sticky.and_then(|sticky| self.point(sticky, draw));
+        let sticky = self.sticky();
+        let point = self.point(draw);
         let lot = point.map_or_else(|| draw.below(odds.end()), |point| odds.lot_at(point));
 
         let mut wanted = Wanted::Stable;
@@ -208,15 +212,23 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
         wanted
     }
 
+    /// What the lot sticks to: the first canary that says so decides for all.
+    fn sticky(&self) -> Option<&'t Sticky> {
+        self.canaries().find_map(|(_, canary)| canary.sticky.as_ref())
+    }
+
     /// The client's point of the line on which the shares lie; none where the request has no key.
-    fn point(&mut self, sticky: &Sticky, draw: &mut impl Draw) -> Option<u64> {
-        let held = sticky.bucket(self.route, self.request);
-        if held.is_some() || !matches!(sticky, Sticky::OwnCookie) {
-            return held;
+    fn point(&mut self, draw: &mut impl Draw) -> Option<u64> {
+        let sticky = self.sticky()?;
+        if self.point.is_none() {
+            self.point = sticky.bucket(self.route, self.request);
         }
-        let (point, cookie) = sticky::new_cookie(self.route, self.request, draw);
-        self.set_cookie = Some(cookie);
-        Some(point)
+        if self.point.is_none() && matches!(sticky, Sticky::OwnCookie) {
+            let (point, cookie) = sticky::new_cookie(self.route, self.request, draw);
+            self.set_cookie = Some(cookie);
+            self.point = Some(point);
+        }
+        self.point
     }
 
     /// The side that serves, where something that may is up.
@@ -246,7 +258,7 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
         [&split.stable, &split.fallback].into_iter().flatten().find(|side| (self.up)(&side.backend))
     }
 
-    /// A canary that is up, open and has a weight.
+    /// A canary that is up, open and has a weight. What sticks in the first lot sticks in this one too.
     fn in_place_of_stable(&mut self, draw: &mut impl Draw) -> Option<&'t Canary<B>> {
         let open: SmallVec<[&Canary<B>; 8]> = self
             .canaries()
@@ -259,7 +271,10 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
             return open.first().copied();
         }
         let odds = Odds::of(open.iter().map(|canary| canary.share));
-        let mut lot = draw.below(odds.sum());
+        let mut lot = match self.point(draw) {
+            Some(point) => odds.lot_of_sum(sticky::second_point(point)),
+            None => draw.below(odds.sum()),
+        };
         open.iter().copied().find(|canary| {
             let part = odds.part(canary.share);
             let hit = lot < part;

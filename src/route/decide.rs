@@ -12,11 +12,18 @@ use super::{
 };
 use crate::{draw::Draw, http, key::Hostname};
 
+/// The path that load balancers of clouds ask, on the port of the requests and without a name that they would know.
+const HEALTH: &[u8] = b"/healthz";
+
 /// A view of a request, whatever the protocol.
 pub trait Request {
     fn method(&self) -> &[u8];
-    /// Host or `:authority`, as received; empty where HTTP/1.0 sent none.
+    /// Host or `:authority`, as received; empty where HTTP/1.0 sent none. Routes are found by it.
     fn authority(&self) -> &[u8];
+    /// The host that the client asked for, where a proxy that is believed says that it asked for another.
+    fn public_authority(&self) -> &[u8] {
+        self.authority()
+    }
     /// Path and query, as received; `*` for `OPTIONS *`.
     fn target(&self) -> &[u8];
     /// The fields in their order. Names are compared ignoring case.
@@ -25,7 +32,7 @@ pub trait Request {
     fn client(&self) -> IpAddr;
     /// The scheme that the client used, as far as it is believed.
     fn scheme(&self) -> Scheme;
-    /// The port that the client used: the listener's.
+    /// The port that the client used, as far as it is believed: the listener's otherwise.
     fn port(&self) -> u16;
     /// The request id: the client's or a new one.
     fn request_id(&self) -> &[u8];
@@ -59,6 +66,8 @@ pub struct Answer<'t, B, R> {
 /// Why a request is answered here.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub enum Why {
+    /// The health check of a load balancer, which no path claims: 200.
+    Health,
     /// No route: 404.
     NoRoute,
     /// The route has no backend that is up: 503.
@@ -124,8 +133,8 @@ pub enum Step {
 /// `now` is the time in seconds since 1970, for policies that depend on it; `up` tells whether a backend has an endpoint
 /// that may serve. A request that is only sent on allocates nothing here.
 ///
-/// The order is: the host, the path, redirects of the host, the route, its redirects (to a fixed place, to https, to
-/// the path with a slash), the side, the changes. A redirect needs no endpoint.
+/// The order is: the host, the path, redirects of the host, the route or a health check, its redirects (to the path with a slash, to a
+/// fixed place, to https), the side, the changes. A redirect needs no endpoint.
 pub fn decide<'t, B, R>(
     table: &'t Table<B, R>,
     request: &impl Request,
@@ -160,15 +169,22 @@ pub fn decide<'t, B, R>(
     }
 
     let found = routes.and_then(|routes| find_route(routes, path, trace));
-    let (route, add_slash) = match (found, &table.default) {
-        (Some((route, add_slash)), _) => (route, add_slash),
+    // As nginx's `location /healthz` of the server for any host: a shorter prefix does not claim it, other paths do.
+    if path == HEALTH
+        && routes.is_none_or(|routes| routes.name.is_any())
+        && found.is_none_or(|(_, fits)| fits < PathMatch::Slash(HEALTH.len()))
+    {
+        return answer(None, Why::Health);
+    }
+    let (route, adds_slash) = match (found, &table.default) {
+        (Some((route, fits)), _) => (route, fits.adds_slash()),
         (None, Some(default)) => {
             trace.note(|| Step::Note("no route fits: the default backend serves".to_owned()));
             (&**default, false)
         }
         (None, None) => return answer(None, Why::NoRoute),
     };
-    if let Some(why) = redirected(route, request, add_slash) {
+    if let Some(why) = redirected(route, request, adds_slash) {
         return answer(Some(route), why);
     }
 
@@ -200,12 +216,12 @@ fn find_host<'t, B, R>(
     found.map(|(_, host)| host)
 }
 
-/// The route of a path, and whether the request lacks only its slash. Those who watch are told of all routes.
+/// The route of a path, and how well it fits. Those who watch are told of all routes.
 fn find_route<'t, B, R>(
     routes: &'t HostTable<B, R>,
     path: &[u8],
     trace: &mut impl Trace,
-) -> Option<(&'t Route<B, R>, bool)> {
+) -> Option<(&'t Route<B, R>, PathMatch)> {
     let found = routes.find(path);
     if trace.watches() {
         for route in &routes.routes {
@@ -214,11 +230,16 @@ fn find_route<'t, B, R>(
             trace.note(|| Step::Path { route: route.id.to_string(), fits, chosen });
         }
     }
-    found.map(|found| (&**found.route, found.add_slash))
+    found.map(|found| (&**found.route, found.path))
 }
 
-/// The redirect of a route that a request meets first.
-fn redirected<B, R>(route: &Route<B, R>, request: &impl Request, add_slash: bool) -> Option<Why> {
+/// The redirect of a route that a request meets first. nginx adds a slash while it looks for the location, and only then
+/// comes to what the location says.
+fn redirected<B, R>(route: &Route<B, R>, request: &impl Request, adds_slash: bool) -> Option<Why> {
+    if adds_slash {
+        let path = route.path.path().map_or("/", |path| path);
+        return Some(Why::Redirect { status: 301, location: redirect::to_slash(request, path) });
+    }
     let policy = &route.policy;
     if let Some(fixed) = &policy.redirect {
         return Some(Why::Redirect { status: fixed.status, location: redirect::to_fixed(&fixed.location) });
@@ -228,10 +249,6 @@ fn redirected<B, R>(route: &Route<B, R>, request: &impl Request, add_slash: bool
             Some(location) => Why::Redirect { status: 308, location },
             None => Why::NoHost,
         });
-    }
-    if add_slash {
-        let path = route.path.path().map_or("/", |path| path);
-        return Some(Why::Redirect { status: 301, location: redirect::to_slash(request, path) });
     }
     None
 }
@@ -257,6 +274,30 @@ fn forward<'t, B, R>(
         }
     }
     Forward { route, side, canary, target, host, hash, affinity, set_cookie }
+}
+
+// === impl Forward ===
+
+impl<B, R> Forward<'_, B, R> {
+    /// The edits of the head on its way to the endpoint: what was decided, and what the gateway says of the client. A host
+    /// that a proxy is believed to have been asked for is the endpoint's, too, unless the route names another.
+    #[must_use]
+    pub fn edits<'a>(
+        &'a self,
+        forwarded: http::Forwarded<'a>,
+        request_id: &'a [u8],
+        traceparent: Option<&'a [u8]>,
+    ) -> http::RequestEdits<'a> {
+        let public = Some(forwarded.host).filter(|host| !host.is_empty());
+        http::RequestEdits {
+            target: self.target.as_deref(),
+            host: self.host.as_deref().or(public),
+            forwarded,
+            request_id,
+            traceparent,
+            ..http::RequestEdits::default()
+        }
+    }
 }
 
 // === impl Scheme ===

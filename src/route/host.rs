@@ -73,8 +73,6 @@ pub struct Side<B> {
 pub struct RouteMatch<'t, B, R> {
     pub path: PathMatch,
     pub route: &'t Arc<Route<B, R>>,
-    /// The request lacks only a trailing slash: it is redirected to the path with it.
-    pub add_slash: bool,
 }
 
 // === impl HostTable ===
@@ -86,8 +84,8 @@ impl<B, R> HostTable<B, R> {
     /// same however many routes there are, but for regexes, and allocates nothing.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<RouteMatch<'_, B, R>> {
-        let Found { route, path, add_slash } = self.index.find(path)?;
-        Some(RouteMatch { path, route: self.routes.get(route)?, add_slash })
+        let Found { route, path } = self.index.find(path)?;
+        Some(RouteMatch { path, route: self.routes.get(route)? })
     }
 
     /// The same routes with backends named, and routes carried, in another way. The index is shared.

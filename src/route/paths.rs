@@ -8,6 +8,7 @@
 
 use std::{
     borrow::Borrow,
+    cmp::Ordering,
     collections::HashMap,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -33,8 +34,11 @@ pub enum PathRule {
 /// How well a path of the table fits: an exact one beats a regex, that beats a longer prefix, that a shorter one.
 ///
 /// The numbers are lengths of paths in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum PathMatch {
+    /// The request lacks only the slash that this path ends in, and is redirected to it. Without the slash they are as
+    /// long as this. It counts less than a prefix of that length, and more than a shorter one.
+    Slash(usize),
     Prefix(usize),
     Regex(usize),
     Exact,
@@ -58,7 +62,6 @@ pub(super) struct PathIndex {
 pub(super) struct Found {
     pub(super) route: usize,
     pub(super) path: PathMatch,
-    pub(super) add_slash: bool,
 }
 
 /// A path that is looked up by bytes.
@@ -89,17 +92,52 @@ impl PathRule {
     /// A path that only lacks its slash fits, since it is redirected.
     #[must_use]
     pub fn fits(&self, path: &[u8], written: &str) -> Option<PathMatch> {
-        let lacks_slash = |rule: &str| rule.len() > 1 && rule.strip_suffix('/').is_some_and(|it| it.as_bytes() == path);
+        let lacks_slash = |rule: &str| {
+            let lacks = rule.len() > 1 && rule.strip_suffix('/').is_some_and(|it| it.as_bytes() == path);
+            lacks.then_some(PathMatch::Slash(path.len()))
+        };
         match self {
             Self::Exact(rule) if rule.as_bytes() == path => Some(PathMatch::Exact),
-            Self::Exact(rule) => lacks_slash(rule).then_some(PathMatch::Prefix(rule.len())),
+            Self::Exact(rule) => lacks_slash(rule),
             Self::Prefix(rule) => {
                 let below = path.strip_prefix(rule.as_bytes());
                 let fits = below.is_some_and(|rest| rule.ends_with('/') || matches!(rest, [] | [b'/', ..]));
-                (fits || lacks_slash(rule)).then_some(PathMatch::Prefix(rule.len()))
+                if fits { Some(PathMatch::Prefix(rule.len())) } else { lacks_slash(rule) }
             }
             Self::Regex(pattern) => pattern.is_match(path).then_some(PathMatch::Regex(written.len())),
         }
+    }
+}
+
+// === impl PathMatch ===
+
+impl PathMatch {
+    /// Whether the request is redirected to the path with a slash.
+    #[must_use]
+    pub const fn adds_slash(self) -> bool {
+        matches!(self, Self::Slash(_))
+    }
+
+    /// What it is compared by.
+    const fn rank(self) -> (u8, usize, bool) {
+        match self {
+            Self::Slash(length) => (0, length, false),
+            Self::Prefix(length) => (0, length, true),
+            Self::Regex(length) => (1, length, true),
+            Self::Exact => (2, 0, true),
+        }
+    }
+}
+
+impl Ord for PathMatch {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for PathMatch {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -115,22 +153,22 @@ impl PathIndex {
         for (route, (rule, written)) in rules.enumerate() {
             match rule {
                 PathRule::Exact(path) => {
-                    index.replace_prefix(path, Found { route, path: PathMatch::Exact, add_slash: false });
+                    index.replace_prefix(path, Found { route, path: PathMatch::Exact });
                     slashes.push((path, route));
                 }
                 PathRule::Prefix(path) if path.ends_with('/') => {
-                    let found = Found { route, path: PathMatch::Prefix(path.len()), add_slash: false };
+                    let found = Found { route, path: PathMatch::Prefix(path.len()) };
                     index.add_below(PathKey(path.clone()), found);
                     slashes.push((path, route));
                 }
                 PathRule::Prefix(path) => {
-                    let found = Found { route, path: PathMatch::Prefix(path.len()), add_slash: false };
+                    let found = Found { route, path: PathMatch::Prefix(path.len()) };
                     index.whole.entry(PathKey(path.clone())).or_insert(found);
                     unslashed.push((path, found));
                 }
                 PathRule::Regex(pattern) => {
                     let path = PathMatch::Regex(written.len());
-                    index.regexes.push((pattern.clone(), Found { route, path, add_slash: false }));
+                    index.regexes.push((pattern.clone(), Found { route, path }));
                 }
             }
         }
@@ -139,7 +177,7 @@ impl PathIndex {
         }
         for (path, route) in slashes {
             if let Some(short) = path.strip_suffix('/').filter(|short| !short.is_empty()) {
-                let found = Found { route, path: PathMatch::Prefix(path.len()), add_slash: true };
+                let found = Found { route, path: PathMatch::Slash(short.len()) };
                 index.whole.entry(PathKey(short.into())).or_insert(found);
             }
         }
@@ -228,7 +266,7 @@ mod tests {
         let index = PathIndex::new(parsed.iter().map(|(rule, path)| (rule, *path)));
         for (path, expected) in expected {
             let found = index.find(path.as_bytes()).map_or(String::new(), |found| {
-                format!("{}{}", rules[found.route], if found.add_slash { "+" } else { "" })
+                format!("{}{}", rules[found.route], if found.path.adds_slash() { "+" } else { "" })
             });
             assert_eq!(found, *expected, "{path} of {rules:?}");
         }
@@ -239,6 +277,14 @@ mod tests {
         assert!(PathMatch::Exact > PathMatch::Prefix(1000));
         assert!(PathMatch::Prefix(5) > PathMatch::Prefix(4));
         assert!(PathMatch::Exact > PathMatch::Regex(9));
+    }
+
+    #[test]
+    fn a_path_that_lacks_its_slash_counts_less_than_the_prefix_without_it_and_more_than_a_shorter_one() {
+        let fits = |text: &str| rule(text).fits(b"/foo", "").unwrap();
+        assert_eq!(fits("^ /foo/"), PathMatch::Slash(4));
+        assert_eq!(fits("= /foo/"), PathMatch::Slash(4));
+        assert!(fits("= /foo") > fits("^ /foo") && fits("^ /foo") > fits("^ /foo/") && fits("^ /foo/") > fits("^ /"));
     }
 
     #[test]

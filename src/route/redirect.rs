@@ -15,9 +15,10 @@ pub(super) fn to_app_root(request: &impl Request, root: &str) -> Vec<u8> {
     location
 }
 
-/// The same place by https; the port is dropped, and one trailing `/` unless it is preserved. None without a host.
+/// The same place by https, on the host that the client knows; the port is dropped, and one trailing `/` unless it is
+/// preserved. None without a host.
 pub(super) fn to_https(request: &impl Request, preserve_trailing_slash: bool) -> Option<Vec<u8>> {
-    let host = host::name(request.authority());
+    let host = host::name(request.public_authority());
     if host.is_empty() {
         return None;
     }

@@ -12,13 +12,10 @@ pub(super) enum Rewritten {
 }
 
 /// Rewrites a path, which is decoded and normalized. None where the pattern is not found in it: then the request goes
-/// on as it came.
+/// on as it came. A target is a path and no more; the query stays.
 pub(super) fn rewrite(rewrite: &Rewrite, path: &[u8], request: &impl Request) -> Option<Rewritten> {
     let captures = rewrite.pattern.captures(path)?;
-    let (target, own_query) = match rewrite.target.split_once('?') {
-        Some((target, query)) => (target, Some(query)),
-        None => (&*rewrite.target, None),
-    };
+    let target = &*rewrite.target;
     let mut decoded = Vec::new();
     expand(target, &captures, request, |text| decoded.extend_from_slice(text));
     let redirects = ["http://", "https://", "$scheme"].iter().any(|start| target.starts_with(start));
@@ -28,17 +25,8 @@ pub(super) fn rewrite(rewrite: &Rewrite, path: &[u8], request: &impl Request) ->
     }
     fields::encode_path(&decoded, &mut out);
 
-    let (_, query) = fields::split_target(request.target());
-    // As in nginx, a `?` at the end drops the client's query.
-    let keeps_query = own_query.is_none_or(|query| !query.is_empty());
-    let mut separator = b'?';
-    if let Some(own) = own_query.filter(|own| !own.is_empty()) {
-        out.push(separator);
-        expand(own, &captures, request, |text| fields::encode(text, &mut out, |c| !matches!(c, b'#' | b'?')));
-        separator = b'&';
-    }
-    if let Some(query) = query.filter(|_| keeps_query) {
-        out.push(separator);
+    if let (_, Some(query)) = fields::split_target(request.target()) {
+        out.push(b'?');
         if redirects {
             fields::encode(query, &mut out, |_| true);
         } else {

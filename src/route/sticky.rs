@@ -57,6 +57,13 @@ fn bucket_of<B, R>(route: &Route<B, R>, key: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The bucket for a second lot. It is another number, since those who lost the first have only its higher buckets.
+pub(super) fn second_point(bucket: u64) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(KEYS.0, KEYS.1);
+    hasher.write(&bucket.to_be_bytes());
+    hasher.finish()
+}
+
 /// A new cookie of our own: its value's bucket, and the field for the answer.
 pub(super) fn new_cookie<B, R>(route: &Route<B, R>, request: &impl Request, draw: &mut impl Draw) -> (u64, Vec<u8>) {
     let mut value = String::with_capacity(32);

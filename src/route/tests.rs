@@ -19,6 +19,7 @@ use crate::{
 struct Ask {
     method: String,
     authority: Vec<u8>,
+    public_authority: Option<Vec<u8>>,
     target: Vec<u8>,
     fields: Vec<(String, Vec<u8>)>,
     client: IpAddr,
@@ -34,6 +35,7 @@ fn ask() -> Ask {
     Ask {
         method: "GET".into(),
         authority: b"foo".into(),
+        public_authority: None,
         target: b"/info".into(),
         fields: Vec::new(),
         client: [192, 0, 2, 7].into(),
@@ -74,6 +76,10 @@ impl Request for Ask {
 
     fn authority(&self) -> &[u8] {
         &self.authority
+    }
+
+    fn public_authority(&self) -> &[u8] {
+        self.public_authority.as_ref().unwrap_or(&self.authority)
     }
 
     fn target(&self) -> &[u8] {

@@ -11,7 +11,7 @@
 //! * Without a time of creation, objects are as old as their place: path, then position in the file.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt, panic,
     path::PathBuf,
     sync::Arc,
@@ -50,6 +50,8 @@ pub struct Loaded {
     pub objects: Vec<(Object, Age)>,
     /// What is wrong with files and objects, sorted.
     pub problems: Vec<Problem>,
+    /// The files and directories that cannot be read, by path.
+    pub unreadable: BTreeSet<Arc<str>>,
     /// The kinds that are of no use, and how many objects of each there are.
     pub ignored: BTreeMap<String, usize>,
     /// Where the objects are.

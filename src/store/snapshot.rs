@@ -113,12 +113,6 @@ impl Snapshot {
         self.secrets.get(namespace, name)
     }
 
-    /// A ConfigMap by its name.
-    #[must_use]
-    pub fn config_map(&self, namespace: &str, name: &str) -> Option<&Arc<Observed<ConfigMap>>> {
-        self.config_maps.get(namespace, name)
-    }
-
     /// An IngressClass by its name.
     #[must_use]
     pub fn ingress_class(&self, name: &str) -> Option<&Arc<Observed<IngressClass>>> {
@@ -128,12 +122,6 @@ impl Snapshot {
     /// All IngressClasses, by name.
     pub fn ingress_classes(&self) -> impl Iterator<Item = &Arc<Observed<IngressClass>>> {
         self.classes.values()
-    }
-
-    /// A Namespace by its name.
-    #[must_use]
-    pub fn namespace(&self, name: &str) -> Option<&Arc<Observed<Namespace>>> {
-        self.namespaces.get("", name)
     }
 
     /// An object of any kind.
@@ -149,7 +137,7 @@ impl Snapshot {
             Kind::IngressClass => {
                 self.classes.get(namespace, name).map(|kept| Object::IngressClass(kept.object.clone()))
             }
-            Kind::Manifest => None,
+            Kind::CommandLine | Kind::Manifest => None,
             Kind::Namespace => self.namespaces.get(namespace, name).map(|kept| Object::Namespace(kept.object.clone())),
             Kind::Secret => self.secrets.get(namespace, name).map(|kept| Object::Secret(kept.object.clone())),
             Kind::Service => self.services.get(namespace, name).map(|kept| Object::Service(kept.object.clone())),
@@ -165,7 +153,7 @@ impl Snapshot {
             Kind::EndpointSlice => self.slices.get(namespace, name).map(|kept| &kept.age),
             Kind::Ingress => self.ingress(key).map(|kept| &kept.age),
             Kind::IngressClass => self.classes.get(namespace, name).map(|kept| &kept.age),
-            Kind::Manifest => None,
+            Kind::CommandLine | Kind::Manifest => None,
             Kind::Namespace => self.namespaces.get(namespace, name).map(|kept| &kept.age),
             Kind::Secret => self.secrets.get(namespace, name).map(|kept| &kept.age),
             Kind::Service => self.services.get(namespace, name).map(|kept| &kept.age),
@@ -213,7 +201,7 @@ impl Snapshot {
                 self.ingresses.remove(namespace, name);
             }
             Kind::IngressClass => self.classes.remove(namespace, name),
-            Kind::Manifest => {}
+            Kind::CommandLine | Kind::Manifest => {}
             Kind::Namespace => self.namespaces.remove(namespace, name),
             Kind::Secret => self.secrets.remove(namespace, name),
             Kind::Service => self.services.remove(namespace, name),

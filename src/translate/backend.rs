@@ -248,11 +248,15 @@ pub(super) fn ports(service: &Service) -> &[ServicePort] {
 
 /// The port of a Service that a cluster is for.
 pub(super) fn port_of<'s>(service: &'s Service, port: &PortRef) -> Option<&'s ServicePort> {
-    let tcp = |other: &&ServicePort| other.protocol.as_deref().unwrap_or("TCP") == "TCP";
-    ports(service).iter().filter(tcp).find(|other| match port {
+    tcp_ports(service).find(|other| match port {
         PortRef::Number(port) => number(other) == Some(*port),
         PortRef::Name(name) => other.name.as_deref() == Some(&**name),
     })
+}
+
+/// The ports that a request can come by.
+pub(super) fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    ports(service).iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
 }
 
 /// The number of a port of a Service, which an API server holds to the range.

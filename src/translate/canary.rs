@@ -1,14 +1,15 @@
 //! Adds canaries to the routes that they belong to.
 //!
 //! A canary belongs to the route with its host, path and path type, in its own namespace. Paths of a canary whose
-//! backend is the one of the stable route are ignored: release tools copy whole rules, and mean nothing by them.
+//! backend is the one of the stable route are ignored: release tools copy whole rules, and mean nothing by them. A canary
+//! of a default backend alone belongs to `/` of any host; ingress-nginx makes it one of all routes without a host.
 
 use std::cmp::Reverse;
 
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey},
     problem::{Level, Problem, Reason},
-    route::{Canary, FieldRule, Share, Side, ValueMatch},
+    route::{Canary, Side},
     store::Precedence,
 };
 
@@ -16,12 +17,14 @@ use super::{
     Read, Role,
     annotations::CanaryScope,
     backend::Backend,
-    claim::PathKey,
+    claim::{PathKey, shown_host, stands_twice},
     host::{Pass, Seen},
     hosts::{canaries_of, host_of},
     place::Placed,
     settings::CanarySettings,
 };
+
+mod clash;
 
 /// A path of a canary.
 struct Part<'s> {
@@ -31,6 +34,8 @@ struct Part<'s> {
     backend: Backend,
     field: String,
     backend_field: String,
+    /// Whether it is `spec.defaultBackend` beside rules, which belongs to nothing but a default backend. Without rules it
+    /// stands for `/` of any host, however the stable Ingress writes that.
     default: bool,
 }
 
@@ -49,17 +54,27 @@ impl<'a> Pass<'a> {
         let mut ranked: Vec<Vec<Ranked>> = placed.iter().map(|_| Vec::new()).collect();
         for canary in seen {
             let Some(settings) = canary.settings.canary() else { continue };
+            self.tell_pathless(source, canary);
             let mut stables = Vec::new();
+            let mut belongs = false;
             for part in self.parts(source, canary, settings) {
                 let at = placed.iter().position(|placed| part.belongs_to(placed));
                 match at {
-                    Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => {}
+                    Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => belongs = true,
                     Some(at) => {
+                        belongs = true;
                         stables.push(at);
+                        if placed[at].route.split.stable.is_none() {
+                            let problem = part.closed_by(&placed[at]);
+                            self.tell(problem);
+                        } else if part.is_among(&ranked[at]) && !part.default {
+                            let problem = stands_twice(canary.ingress, &part.field, &part.path, source);
+                            self.tell(problem);
+                        }
                         self.attach(&part, &placed[at], &mut ranked[at]);
                     }
                     // Tools copy the default backend along with the rest.
-                    None if part.default && canary.has_rules() => {}
+                    None if part.default && (belongs || canary.copies_default_of(seen)) => {}
                     None => {
                         let problem = part.without_stable(source, placed);
                         self.tell(problem);
@@ -74,6 +89,36 @@ impl<'a> Pass<'a> {
             ranked.sort_by(|a, b| a.place.cmp(&b.place));
             self.tell_clashes(placed, &ranked);
             placed.route.split.canaries = ranked.into_iter().map(|ranked| ranked.canary).collect();
+        }
+    }
+
+    /// Tells which rules of a canary for a host name no path, where there is no default backend for them.
+    fn tell_pathless(&mut self, host: &Hostname, canary: &Seen<'a>) {
+        let spec = canary.ingress.spec.as_ref();
+        if spec.is_some_and(|spec| spec.default_backend.is_some()) {
+            return;
+        }
+        let rules = || spec.iter().flat_map(|spec| spec.rules.iter().flatten());
+        let mut fields = Vec::new();
+        for (index, rule) in rules().enumerate() {
+            let pathless = rule.http.as_ref().is_none_or(|http| http.paths.is_empty());
+            if pathless && host_of(rule.host.as_deref()).as_ref() == Ok(host) {
+                fields.push((format!("spec.rules[{index}]"), "The rule names no path"));
+            }
+        }
+        if rules().next().is_none() && host.is_any() {
+            fields.push(("spec".to_owned(), "The canary has no rule"));
+        }
+        for (field, fault) in fields {
+            self.tell(Problem {
+                object: canary.ingress.key.clone(),
+                field,
+                level: Level::Error,
+                reason: Reason::CanaryWithoutStable,
+                fault: fault.to_owned(),
+                effect: "No request is sent to this part of the canary".to_owned(),
+                mend: "Write host, path and path type as the stable Ingress has them".to_owned(),
+            });
         }
     }
 
@@ -103,19 +148,19 @@ impl<'a> Pass<'a> {
             if let Some(service) = self.service_of(key, &field, default)
                 && let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via, Role::Canary)
             {
-                parts.push(Part { seen, settings, path: PathKey::all(), backend, field, backend_field, default: true });
+                let default = seen.has_rules();
+                parts.push(Part { seen, settings, path: PathKey::all(), backend, field, backend_field, default });
             }
         }
         parts
     }
 
     fn attach(&mut self, part: &Part<'_>, placed: &Placed<'_>, ranked: &mut Vec<Ranked>) {
-        let key = &part.seen.ingress.key;
         // A path that is closed is closed for canaries too.
-        if placed.route.split.stable.is_none() || ranked.iter().any(|ranked| ranked.canary.ingress == *key) {
+        if placed.route.split.stable.is_none() || part.is_among(ranked) {
             return;
         }
-        self.wants(key, part.backend_field.clone(), &part.backend, Role::Canary);
+        self.wants(&part.seen.ingress.key, part.backend_field.clone(), &part.backend, Role::Canary);
         ranked.push(part.ranked());
     }
 
@@ -205,54 +250,6 @@ impl<'a> Pass<'a> {
             });
         }
     }
-
-    /// Tells which canaries of a route are in each other's way.
-    fn tell_clashes(&mut self, placed: &Placed<'_>, ranked: &[Ranked]) {
-        let sum: f64 = ranked.iter().map(|ranked| ranked.canary.share.part()).sum();
-        if sum > 1.0 + 1e-9 && ranked.len() > 1 {
-            for Ranked { canary, .. } in ranked.iter().filter(|ranked| ranked.canary.share.weight > 0) {
-                self.tell(Problem {
-                    object: canary.ingress.clone(),
-                    field: self.annotation("canary-weight"),
-                    level: Level::Warning,
-                    reason: Reason::CanaryWeights,
-                    fault: format!(
-                        "The canaries of `{}{}` ask for {:.0} % of its requests together",
-                        placed.route.id.host,
-                        placed.route.id.path,
-                        sum * 100.0
-                    ),
-                    effect: format!(
-                        "The shares are scaled: this one gets {:.1} %, the stable side nothing",
-                        canary.share.part() / sum * 100.0
-                    ),
-                    mend: "Lower the weights until they sum to 100 % at most".to_owned(),
-                });
-            }
-        }
-        for (at, Ranked { canary, field, .. }) in ranked.iter().enumerate() {
-            let rule = &canary.rule;
-            let dead =
-                canary.share.weight == 0 && (rule.header.is_some() || rule.query.is_some() || rule.cookie.is_some());
-            let Some(by) = ranked[..at].iter().find(|earlier| dead && earlier.canary.takes_all_of(canary)) else {
-                continue;
-            };
-            self.tell(Problem {
-                object: canary.ingress.clone(),
-                field: field.clone(),
-                level: Level::Warning,
-                reason: Reason::CanaryShadowed,
-                fault: format!("{} takes all requests that this canary could get", by.canary.ingress),
-                effect: "No request is sent to it".to_owned(),
-                mend: "Write another value, or a higher `serin.dev/canary-priority`".to_owned(),
-            });
-        }
-    }
-
-    /// Where an annotation of ingress-nginx is.
-    pub(super) fn annotation(&self, name: &str) -> String {
-        format!("metadata.annotations[{}/{name}]", self.options.annotation_prefix)
-    }
 }
 
 // === impl Part ===
@@ -263,6 +260,11 @@ impl Part<'_> {
         claim.path == self.path
             && claim.ingress.key.namespace == self.seen.ingress.key.namespace
             && (claim.default || !self.default)
+    }
+
+    /// Whether its Ingress is a canary of a route already.
+    fn is_among(&self, ranked: &[Ranked]) -> bool {
+        ranked.iter().any(|ranked| ranked.canary.ingress == self.seen.ingress.key)
     }
 
     fn ranked(&self) -> Ranked {
@@ -285,22 +287,45 @@ impl Part<'_> {
         }
     }
 
+    /// What a path of a canary is told whose route is closed.
+    fn closed_by(&self, placed: &Placed<'_>) -> Problem {
+        let stable = &placed.claim.ingress.key;
+        Problem {
+            object: self.seen.ingress.key.clone(),
+            field: self.field.clone(),
+            level: Level::Error,
+            reason: Reason::NotYet,
+            fault: format!("The path of {stable} is closed, since something is asked for that is not built yet"),
+            effect: "No request is sent to this part of the canary: the path answers 503".to_owned(),
+            mend: format!("See {stable}"),
+        }
+    }
+
     /// What a path of a canary is told that belongs to no route.
     fn without_stable(&self, host: &Hostname, placed: &[Placed<'_>]) -> Problem {
         let key: &ObjectKey = &self.seen.ingress.key;
-        let on = if host.is_any() { "any host".to_owned() } else { format!("`{host}`") };
+        let on = shown_host(host);
         let path = &self.path.path;
         let same_path = |placed: &&Placed<'_>| placed.claim.path.path == *path;
         let (fault, mend) = if placed.is_empty() {
+            let whom = if host.is_any() { "hosts that no rule names".to_owned() } else { on };
             (
-                format!("No Ingress serves {on}"),
+                format!("No Ingress serves {whom}"),
                 "Write the host of the stable Ingress, letter by letter; its aliases do not count".to_owned(),
             )
         } else if let Some(other) = placed.iter().find(|placed| placed.claim.path == self.path) {
-            (
-                format!("`{path}` on {on} belongs to {}, in another namespace", other.claim.ingress.key),
-                "Move the canary to the namespace of the stable Ingress".to_owned(),
-            )
+            let other = &other.claim.ingress.key;
+            if other.namespace == key.namespace {
+                (
+                    format!("`{path}` on {on} is a rule of {other}, and not its default backend"),
+                    format!("Write a rule for `{path}` here too"),
+                )
+            } else {
+                (
+                    format!("`{path}` on {on} belongs to {other}, in another namespace"),
+                    "Move the canary to the namespace of the stable Ingress".to_owned(),
+                )
+            }
         } else if let Some(other) = placed.iter().find(same_path) {
             (format!("`{path}` on {on} has another path type"), format!("Write `pathType: {}`", other.claim.path_type))
         } else {
@@ -328,71 +353,18 @@ impl Seen<'_> {
         self.ingress.spec.iter().flat_map(|spec| &spec.rules).flatten().next().is_some()
     }
 
+    /// Whether its default backend is written as that of a stable Ingress of its namespace is.
+    fn copies_default_of(&self, others: &[Self]) -> bool {
+        let default_of = |seen: &Self| seen.ingress.spec.as_ref().and_then(|spec| spec.default_backend.clone());
+        let stables = others.iter().filter(|other| other.settings.stable().is_some());
+        let mut stables = stables.filter(|other| other.ingress.key.namespace == self.ingress.key.namespace);
+        stables.any(|other| default_of(other) == default_of(self))
+    }
+
     /// Whether one of its rules is for a host, or it has none and that is any.
     fn names(&self, host: &Hostname) -> bool {
         (host.is_any() && !self.has_rules())
             || super::hosts::rules_of(self.ingress).any(|(_, other)| other.as_ref() == Ok(host))
-    }
-}
-
-// === impl Canary ===
-
-impl Canary<ClusterKey> {
-    /// Whether it gets every request that the rules of `other` would send there.
-    fn takes_all_of(&self, other: &Self) -> bool {
-        let (own, other) = (&self.rule, &other.rule);
-        let own_fields = [&own.header, &own.query];
-        let other_fields = [&other.header, &other.query];
-        let fields = match (own_fields, other_fields) {
-            (_, [None, None]) => true,
-            ([None, None], _) => false,
-            // Each condition of this one is implied by one of the other's.
-            (own, other) => own.iter().zip(other).all(|(own, other)| match (own, other) {
-                (None, _) => true,
-                (Some(own), Some(other)) => own.covers(other),
-                (Some(_), None) => false,
-            }),
-        };
-        let cookie = match (&own.cookie, &other.cookie) {
-            (_, None) => true,
-            (Some(own), Some(other)) => own.name == other.name && own.value.covers(&other.value),
-            (None, Some(_)) => false,
-        };
-        fields && cookie
-    }
-}
-
-// === impl FieldRule ===
-
-impl FieldRule {
-    fn covers(&self, other: &Self) -> bool {
-        self.name.eq_ignore_ascii_case(&other.name) && self.value.covers(&other.value)
-    }
-}
-
-// === impl ValueMatch ===
-
-impl ValueMatch {
-    /// Whether every value that `other` sends to its canary is sent to this one's.
-    fn covers(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::AlwaysNever, Self::AlwaysNever) => true,
-            (Self::AlwaysNever, Self::OneOf(values)) => values.iter().all(|value| &**value == "always"),
-            (Self::OneOf(own), Self::OneOf(values)) => values.iter().all(|value| own.contains(value)),
-            (Self::OneOf(own), Self::AlwaysNever) => own.iter().any(|value| &**value == "always"),
-            (Self::Pattern(own), Self::Pattern(other)) => own == other,
-            (Self::Pattern(own), Self::OneOf(values)) => values.iter().all(|value| own.is_match(value.as_bytes())),
-            (Self::Pattern(own), Self::AlwaysNever) => own.is_match(b"always"),
-            _ => false,
-        }
-    }
-}
-
-// === impl Share ===
-
-impl Share {
-    fn part(self) -> f64 {
-        f64::from(self.weight) / f64::from(self.total)
     }
 }
 

@@ -211,38 +211,46 @@ impl Claim<'_> {
 
     /// What a claim is told that lost its path.
     fn lost_to(&self, owner: &Claim<'_>, host: &Hostname) -> Problem {
-        let path = &self.path.path;
-        let on = if host.is_any() { "any host".to_owned() } else { format!("`{host}`") };
-        let same = self.ingress.key == owner.ingress.key;
-        let (fault, mend) = if same {
-            (format!("`{path}` on {on} stands twice in the Ingress"), "Remove one of them".to_owned())
-        } else {
-            (
-                if self.ingress.age == owner.ingress.age {
-                    format!(
-                        "`{path}` on {on} belongs to {}, which is as old and whose name is greater",
-                        owner.ingress.key
-                    )
-                } else {
-                    format!("`{path}` on {on} belongs to {}, which is older", owner.ingress.key)
-                },
-                if self.ingress.key.namespace == owner.ingress.key.namespace {
-                    "Remove it here, or make this Ingress a canary of that one with `canary: \"true\"`".to_owned()
-                } else {
-                    "Remove it here, or there".to_owned()
-                },
-            )
-        };
-        Problem {
-            object: self.ingress.key.clone(),
-            field: self.field.clone(),
-            level: Level::Error,
-            reason: Reason::Conflict,
-            fault,
-            effect: "This path has no effect".to_owned(),
-            mend,
+        if self.ingress.key == owner.ingress.key {
+            return stands_twice(self.ingress, &self.field, &self.path, host);
         }
+        let path = &self.path.path;
+        let on = shown_host(host);
+        let fault = if self.ingress.age == owner.ingress.age {
+            format!("`{path}` on {on} belongs to {}, which is as old and whose name is greater", owner.ingress.key)
+        } else {
+            format!("`{path}` on {on} belongs to {}, which is older", owner.ingress.key)
+        };
+        let mend = if self.ingress.key.namespace == owner.ingress.key.namespace {
+            "Remove it here, or make this Ingress a canary of that one with `canary: \"true\"`"
+        } else {
+            "Remove it here, or there"
+        };
+        without_effect(self.ingress, &self.field, fault, mend)
     }
+}
+
+/// What an Ingress is told that has a path twice on a host.
+pub(super) fn stands_twice(ingress: &Observed<Ingress>, field: &str, path: &PathKey, host: &Hostname) -> Problem {
+    let fault = format!("`{}` on {} stands twice in the Ingress", path.path, shown_host(host));
+    without_effect(ingress, field, fault, "Remove one of them")
+}
+
+fn without_effect(ingress: &Observed<Ingress>, field: &str, fault: String, mend: &str) -> Problem {
+    Problem {
+        object: ingress.key.clone(),
+        field: field.to_owned(),
+        level: Level::Error,
+        reason: Reason::Conflict,
+        fault,
+        effect: "This path has no effect".to_owned(),
+        mend: mend.to_owned(),
+    }
+}
+
+/// A host as problems show it.
+pub(super) fn shown_host(host: &Hostname) -> String {
+    if host.is_any() { "any host".to_owned() } else { format!("`{host}`") }
 }
 
 // === impl PathKey ===

@@ -1,7 +1,7 @@
 //! Whether an Ingress is ours.
 
 use crate::{
-    api::{CLASS_ANNOTATION, DEFAULT_CLASS, Ingress},
+    api::{CLASS_ANNOTATION, DEFAULT_CLASS, Ingress, IngressClass},
     key::ObjectKey,
     problem::{Level, Problem, Reason},
     store::Snapshot,
@@ -26,11 +26,7 @@ pub(super) enum Whose {
 pub(super) fn whose(snapshot: &Snapshot, options: &Options, ingress: &Ingress) -> Whose {
     if let Some(name) = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref()) {
         return match snapshot.ingress_class(name) {
-            Some(class) => {
-                let controller = class.spec.as_ref().and_then(|spec| spec.controller.as_deref());
-                let by_name = options.ingress_class_by_name && name == &*options.ingress_class;
-                ours_if(by_name || controller == Some(&*options.controller_class))
-            }
+            Some(class) => ours_if(is_ours(options, class)),
             None if name == &*options.ingress_class && options.standalone && no_class(snapshot) => Whose::Ours,
             None => Whose::Unknown(name.to_owned()),
         };
@@ -50,12 +46,16 @@ pub(super) fn whose(snapshot: &Snapshot, options: &Options, ingress: &Ingress) -
         annotations.and_then(|annotations| annotations.get(DEFAULT_CLASS)).is_some_and(|value| value == "true")
     });
     match default_classes.next() {
-        Some(class) => {
-            let controller = class.spec.as_ref().and_then(|spec| spec.controller.as_deref());
-            ours_if(controller == Some(&*options.controller_class))
-        }
+        Some(class) => ours_if(is_ours(options, class)),
         None => Whose::Nobodys,
     }
+}
+
+/// Whether a class is ours: by its controller, or also by its name (`--ingress-class-by-name`).
+fn is_ours(options: &Options, class: &IngressClass) -> bool {
+    let controller = class.spec.as_ref().and_then(|spec| spec.controller.as_deref());
+    let named = class.metadata.name.as_deref() == Some(&*options.ingress_class);
+    (options.ingress_class_by_name && named) || controller == Some(&*options.controller_class)
 }
 
 fn ours_if(ours: bool) -> Whose {

@@ -18,7 +18,7 @@ use crate::{
 use super::{
     ClusterOutput, Options, Read,
     app_protocol::{app_protocol, app_protocol_problem},
-    backend::{cluster_ip, is_external, number, port_of, ports},
+    backend::{cluster_ip, is_external, number, port_of, ports, tcp_ports},
 };
 
 /// How long a client comes back where the Service does not say.
@@ -323,7 +323,7 @@ fn slice_for(key: &ObjectKey, service: &Service) -> String {
         namespace = key.namespace,
         name = key.name,
     );
-    for port in ports(service) {
+    for port in tcp_ports(service) {
         let number = target_number(port).or_else(|| number(port)).unwrap_or(80);
         let name: Arc<str> = name_of(port).into();
         slice += &if name.is_empty() {

@@ -145,6 +145,7 @@ impl<'a> Pass<'a> {
         }
         let Some(stable) = settings.stable() else { return };
         self.tell_secret(ingress, stable);
+        self.tell_idle_secret(ingress, stable);
         if ingress.spec.as_ref().is_some_and(|spec| spec.tls.as_ref().is_some_and(|tls| !tls.is_empty())) {
             let effect = if stable.ssl_redirect || stable.force_ssl_redirect {
                 "Plain requests are sent to https all the same, which something else must answer"
@@ -213,7 +214,8 @@ impl<'a> Pass<'a> {
         (!redirecting.is_empty()).then_some(twin)
     }
 
-    fn tell_annotation(&mut self, ingress: &ObjectKey, name: &str, fault: String, effect: &str, mend: &str) {
+    /// Tells that an annotation is in conflict with another object.
+    pub(super) fn tell_annotation(&mut self, ingress: &ObjectKey, name: &str, fault: String, effect: &str, mend: &str) {
         self.tell(Problem {
             object: ingress.clone(),
             field: format!("metadata.annotations[{}/{name}]", self.options.annotation_prefix),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::route::{Balance, Policy};
+use crate::{
+    http::forwarded::Trust,
+    route::{Balance, Policy},
+};
 
 /// The settings of translation.
 ///
@@ -40,6 +43,8 @@ pub struct Options {
     pub no_ssl_redirect: Arc<[Arc<str>]>,
     /// `service-upstream` of Ingresses that do not set it.
     pub service_upstream: bool,
+    /// Whose word about a client is believed. No object depends on it; what is wrong with it is found here, too.
+    pub trust: Trust,
 }
 
 // === impl Options ===
@@ -62,6 +67,7 @@ impl Default for Options {
             force_ssl_redirect: false,
             no_ssl_redirect: ["/.well-known/acme-challenge".into()].into(),
             service_upstream: false,
+            trust: Trust::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 use super::{
     Role,
     backend::Backend,
-    claim::Claim,
+    claim::{Claim, shown_host},
     host::{Pass, Seen},
 };
 
@@ -47,7 +47,7 @@ impl<'a> Pass<'a> {
             certificate: seen.iter().any(|seen| seen.has_certificate(source)),
             closed: self.closed(source, seen, &claims),
         };
-        let app_root = claims.iter().find_map(|claim| claim.stable.app_root.clone());
+        let app_root = self.app_root(source, seen);
 
         let mut policies = BTreeMap::new();
         let mut placed: Vec<_> =
@@ -56,6 +56,22 @@ impl<'a> Pass<'a> {
         self.tell_sides(&placed);
         let routes = placed.into_iter().map(|placed| placed.route);
         HostBuilder::new(self.host.clone()).app_root(app_root).extend(routes).build()
+    }
+
+    /// Where `/` of a host is redirected to, by the oldest Ingress that says so. Those that say something else are told.
+    fn app_root(&mut self, host: &Hostname, seen: &[Seen<'a>]) -> Option<Arc<str>> {
+        let mut chosen: Option<(&Arc<str>, &ObjectKey)> = None;
+        for Seen { ingress, settings } in seen.iter().filter(|seen| seen.serves(host)) {
+            let Some(root) = settings.stable().and_then(|stable| stable.app_root.as_ref()) else { continue };
+            match chosen {
+                Some((other, older)) if other != root => {
+                    let fault = format!("`/` on {} is redirected to `{other}` already, by {older}", shown_host(host));
+                    self.tell_annotation(&ingress.key, "app-root", fault, "It is ignored", "Remove it here, or there");
+                }
+                _ => chosen = chosen.or(Some((root, &ingress.key))),
+            }
+        }
+        chosen.map(|(root, _)| root.clone())
     }
 
     /// Whether all paths of a host are closed, since an Ingress wants of its clients what is not built yet. Ingresses that

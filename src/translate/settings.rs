@@ -70,6 +70,18 @@ pub(super) struct CanarySettings {
     pub(super) idle: Vec<(String, String)>,
 }
 
+/// A rule is set and cannot be used, which is told.
+struct Unusable;
+
+/// Why an annotation has no effect.
+#[derive(Clone, Copy)]
+pub(super) enum Idle {
+    /// It needs another, which is not set.
+    Without(&'static str),
+    /// Another is set, which wins.
+    Beside(&'static str),
+}
+
 // === impl Settings ===
 
 impl Settings {
@@ -117,7 +129,7 @@ fn balance(reader: &mut Reader<'_>, options: &Options) -> Balance {
     if reader.set(&known::UPSTREAM_HASH_BY.annotation).is_none() {
         for annotation in [&known::UPSTREAM_HASH_BY_SUBSET.annotation, &known::UPSTREAM_HASH_BY_SUBSET_SIZE.annotation]
         {
-            tell_idle(reader, annotation, "without `upstream-hash-by`");
+            tell_idle(reader, annotation, Idle::Without("upstream-hash-by"));
         }
         if let Some(found) =
             reader.set(&known::LOAD_BALANCE.annotation).filter(|found| found.value.starts_with("chash"))
@@ -189,7 +201,15 @@ fn redirect(reader: &mut Reader<'_>) -> Option<Redirect> {
     let temporal = reader.get(&known::TEMPORAL_REDIRECT);
     let temporal_code = reader.get_or(&known::TEMPORAL_REDIRECT_CODE, 302);
     if permanent.is_some() && temporal.is_some() {
-        tell_idle(reader, &known::PERMANENT_REDIRECT.annotation, "where `temporal-redirect` is set");
+        tell_idle(reader, &known::PERMANENT_REDIRECT.annotation, Idle::Beside("temporal-redirect"));
+    }
+    for (redirect, code) in [
+        (&known::PERMANENT_REDIRECT, &known::PERMANENT_REDIRECT_CODE),
+        (&known::TEMPORAL_REDIRECT, &known::TEMPORAL_REDIRECT_CODE),
+    ] {
+        if reader.set(&redirect.annotation).is_none() {
+            tell_idle(reader, &code.annotation, Idle::Without(redirect.annotation.name));
+        }
     }
     let (location, status) = match (temporal, permanent) {
         (Some(location), _) => (location, temporal_code),
@@ -224,7 +244,7 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
             let of_affinity = |found: &&Found<'_>| found.annotation.group == known::Group::Affinity;
             let idle: Vec<_> = reader.found().iter().filter(of_affinity).map(|found| found.annotation).collect();
             for annotation in idle {
-                tell_idle(reader, annotation, "without `affinity: cookie`");
+                tell_idle(reader, annotation, Idle::Without("affinity: cookie"));
             }
         }
         return None;
@@ -252,27 +272,15 @@ fn closing<'r, 'a>(reader: &'r Reader<'a>) -> impl Iterator<Item = &'r Found<'a>
 }
 
 fn canary(reader: &mut Reader<'_>) -> CanarySettings {
-    let rule = Rule {
-        header: field_rule(
-            reader,
-            &known::CANARY_BY_HEADER,
-            &known::CANARY_BY_HEADER_VALUE,
-            &known::CANARY_BY_HEADER_PATTERN,
-        ),
-        query: field_rule(
-            reader,
-            &known::CANARY_BY_QUERY,
-            &known::CANARY_BY_QUERY_VALUE,
-            &known::CANARY_BY_QUERY_PATTERN,
-        ),
-        cookie: field_rule(
-            reader,
-            &known::CANARY_BY_COOKIE,
-            &known::CANARY_BY_COOKIE_VALUE,
-            &known::CANARY_BY_COOKIE_PATTERN,
-        )
-        .map(|FieldRule { name, value }| CookieRule { name, value }),
-    };
+    let header =
+        field_rule(reader, &known::CANARY_BY_HEADER, &known::CANARY_BY_HEADER_VALUE, &known::CANARY_BY_HEADER_PATTERN);
+    let query =
+        field_rule(reader, &known::CANARY_BY_QUERY, &known::CANARY_BY_QUERY_VALUE, &known::CANARY_BY_QUERY_PATTERN);
+    let cookie =
+        field_rule(reader, &known::CANARY_BY_COOKIE, &known::CANARY_BY_COOKIE_VALUE, &known::CANARY_BY_COOKIE_PATTERN);
+    let (header, query) = both_or_neither(reader, header, query);
+    let cookie = cookie.unwrap_or_default().map(|FieldRule { name, value }| CookieRule { name, value });
+    let rule = Rule { header, query, cookie };
     let share = share(reader);
     if rule == Rule::default() {
         tell_without_rule(reader);
@@ -291,31 +299,62 @@ fn canary(reader: &mut Reader<'_>) -> CanarySettings {
     }
 }
 
-/// The rule on a header, a parameter or a cookie.
+/// The rules on a header and on a parameter, which must both match where both are set: without the one, the other alone
+/// would send more requests to the canary than the object asks for.
+fn both_or_neither(
+    reader: &mut Reader<'_>,
+    header: Result<Option<FieldRule>, Unusable>,
+    query: Result<Option<FieldRule>, Unusable>,
+) -> (Option<FieldRule>, Option<FieldRule>) {
+    let (left, other) = match (header, query) {
+        (Ok(header), Ok(query)) => return (header, query),
+        (Err(Unusable), Ok(Some(_))) => (&known::CANARY_BY_QUERY, &known::CANARY_BY_HEADER),
+        (Ok(Some(_)), Err(Unusable)) => (&known::CANARY_BY_HEADER, &known::CANARY_BY_QUERY),
+        (Err(Unusable), _) | (_, Err(Unusable)) => return (None, None),
+    };
+    if let Some(found) = reader.set(&left.annotation) {
+        let other = other.annotation.name;
+        reader.tell(
+            found,
+            Level::Error,
+            Reason::InvalidValue,
+            format!("It counts only together with `{other}`, which cannot be used"),
+            "The rule is not used",
+            format!("Correct or remove `{other}`"),
+        );
+    }
+    (None, None)
+}
+
+/// The rule on a header, a parameter or a cookie, where it is set.
 fn field_rule(
     reader: &mut Reader<'_>,
     by: &Typed<String>,
     value: &Typed<Vec<String>>,
     pattern: &Typed<String>,
-) -> Option<FieldRule> {
+) -> Result<Option<FieldRule>, Unusable> {
+    const EFFECT: &str = "The rule is not used";
     if reader.set(&by.annotation).is_none() {
-        let without = format!("without `{}`", by.annotation.name);
-        tell_idle(reader, &value.annotation, &without);
-        tell_idle(reader, &pattern.annotation, &without);
-        return None;
+        tell_idle(reader, &value.annotation, Idle::Without(by.annotation.name));
+        tell_idle(reader, &pattern.annotation, Idle::Without(by.annotation.name));
+        return Ok(None);
     }
-    let name = reader.get(by)?.into();
-    let value = match (reader.get(value), reader.get(pattern)) {
+    let name = reader.get_else(by, EFFECT).ok_or(Unusable)?.into();
+    let values = reader.get_else(value, EFFECT);
+    if values.is_none() && reader.set(&value.annotation).is_some() {
+        return Err(Unusable);
+    }
+    let value = match (values, reader.get(pattern)) {
         (Some(values), other) => {
             if other.is_some() {
-                tell_idle(reader, &pattern.annotation, &format!("where `{}` is set", value.annotation.name));
+                tell_idle(reader, &pattern.annotation, Idle::Beside(value.annotation.name));
             }
             ValueMatch::OneOf(values.into_iter().map(Arc::from).collect())
         }
         (None, Some(source)) => value_pattern(reader, pattern, &source),
         (None, None) => ValueMatch::AlwaysNever,
     };
-    Some(FieldRule { name, value })
+    Ok(Some(FieldRule { name, value }))
 }
 
 fn value_pattern(reader: &mut Reader<'_>, annotation: &Typed<String>, source: &str) -> ValueMatch {
@@ -362,6 +401,9 @@ fn share(reader: &mut Reader<'_>) -> Share {
             "It counts as 100, as in ingress-nginx",
             "Write at least `\"100\"`, and a weight to match",
         );
+    }
+    if reader.set(&known::CANARY_WEIGHT.annotation).is_none() {
+        tell_idle(reader, &known::CANARY_WEIGHT_TOTAL.annotation, Idle::Without("canary-weight"));
     }
     let total = total.clamp(100, u32::MAX.into());
     let weight = reader.get_or(&known::CANARY_WEIGHT, 0);
@@ -411,8 +453,24 @@ fn tell_without_rule(reader: &mut Reader<'_>) {
 
 /// Tells that annotations of a canary stand on an Ingress that is none.
 fn tell_canary_off(reader: &mut Reader<'_>) {
+    // It is about sessions, which are the stable Ingress's: whoever writes it there does not want a canary.
+    let behavior = &known::AFFINITY_CANARY_BEHAVIOR.annotation;
+    if let Some(found) = reader.set(behavior) {
+        reader.tell(
+            found,
+            Level::Warning,
+            Reason::Unsupported,
+            format!("`{}` is read from the Ingress of the canary", behavior.name),
+            "It has no effect here",
+            "Move it to the canary",
+        );
+    }
     let of_canary = |found: &&Found<'_>| {
-        found.annotation.scope == known::Scope::Canary && found.annotation.name != "canary" && !found.value.is_empty()
+        let name = found.annotation.name;
+        found.annotation.scope == known::Scope::Canary
+            && name != known::CANARY.annotation.name
+            && name != behavior.name
+            && !found.value.is_empty()
     };
     let Some(found) = reader.found().iter().find(of_canary).copied() else { return };
     reader.tell(
@@ -426,16 +484,12 @@ fn tell_canary_off(reader: &mut Reader<'_>) {
 }
 
 /// Tells that an annotation has no effect.
-pub(super) fn tell_idle(reader: &mut Reader<'_>, annotation: &known::Annotation, why: &str) {
-    if let Some(found) = reader.set(annotation) {
-        let fault = format!("`{}` has no effect {why}", annotation.name);
-        reader.tell(
-            found,
-            Level::Warning,
-            Reason::Unsupported,
-            fault,
-            "It is ignored",
-            "Remove it, or add what it needs",
-        );
-    }
+pub(super) fn tell_idle(reader: &mut Reader<'_>, annotation: &known::Annotation, why: Idle) {
+    let Some(found) = reader.set(annotation) else { return };
+    let (why, mend) = match why {
+        Idle::Without(other) => (format!("without `{other}`"), format!("Remove it, or write `{other}`")),
+        Idle::Beside(other) => (format!("where `{other}` is set"), "Remove one of them".to_owned()),
+    };
+    let fault = format!("`{}` has no effect {why}", annotation.name);
+    reader.tell(found, Level::Warning, Reason::Unsupported, fault, "It is ignored", mend);
 }

@@ -1,7 +1,7 @@
 //! What is said of the way to the endpoints of a side, by its Ingress and by its Service.
 
 use crate::{
-    api::{Ingress, IngressServiceBackend},
+    api::{Ingress, IngressServiceBackend, Secret},
     http::Transport,
     key::{ClusterKey, ObjectKey},
     problem::{Level, Problem, Reason},
@@ -86,56 +86,53 @@ impl Pass<'_> {
     /// Tells what is wrong with the Secret that an Ingress names for TLS to its endpoints.
     pub(super) fn tell_secret(&mut self, ingress: &Observed<Ingress>, stable: &Stable) {
         let BackendTls { secret: Some(secret), verify, .. } = &stable.policy.backend_tls else { return };
-        let key = &ingress.key;
         self.reads.insert(Read::Object(secret.object()));
-        let problem = |field, level, reason, fault, effect: &str, mend: &str| Problem {
-            object: key.clone(),
-            field,
-            level,
-            reason,
-            fault,
-            effect: effect.to_owned(),
-            mend: mend.to_owned(),
+        let problem = match self.snapshot.secret(&secret.namespace, &secret.name) {
+            None => Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("proxy-ssl-secret"),
+                level: Level::Missing,
+                reason: Reason::NotFound,
+                fault: format!("There is no Secret `{secret}`"),
+                effect: LAST_GOOD.to_owned(),
+                mend: "Create the Secret, or correct the name".to_owned(),
+            },
+            Some(found) if *verify && !has_authority(found) => Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("proxy-ssl-verify"),
+                level: Level::Error,
+                reason: Reason::NotFound,
+                fault: format!("The Secret `{secret}` has no authority (`ca.crt`) to verify endpoints by"),
+                effect: "Nothing is sent to endpoints that cannot be verified: requests are answered 502".to_owned(),
+                mend: "Write the authority of the endpoints' certificates to `ca.crt` of the Secret, as PEM".to_owned(),
+            },
+            Some(_) => return,
         };
-        match self.snapshot.secret(&secret.namespace, &secret.name) {
-            None => self.tell(problem(
-                self.annotation("proxy-ssl-secret"),
-                Level::Missing,
-                Reason::NotFound,
-                format!("There is no Secret `{secret}`"),
-                LAST_GOOD,
-                "Create the Secret, or correct the name",
-            )),
-            Some(found) if *verify => {
-                let authorities = found.data.as_ref().and_then(|data| data.get("ca.crt"));
-                if authorities.is_none_or(|authorities| authorities.0.trim_ascii().is_empty()) {
-                    self.tell(problem(
-                        self.annotation("proxy-ssl-verify"),
-                        Level::Error,
-                        Reason::NotFound,
-                        format!("The Secret `{secret}` has no authority (`ca.crt`) to verify endpoints by"),
-                        "Nothing is sent to endpoints that cannot be verified: requests are answered 502",
-                        "Write the authority of the endpoints' certificates to `ca.crt` of the Secret, as PEM",
-                    ));
-                }
-            }
-            Some(_) => {}
+        self.tell(problem);
+    }
+
+    /// Tells of a Secret for TLS to endpoints that are not spoken to by TLS: most likely somebody forgot to say so.
+    pub(super) fn tell_idle_secret(&mut self, ingress: &Observed<Ingress>, stable: &Stable) {
+        let policy = &stable.policy;
+        if policy.backend_tls.secret.is_none() || stable.closed {
+            return;
         }
-        let spoken = stable.policy.backend_protocol;
-        let by_tls = match spoken {
+        let by_tls = match policy.backend_protocol {
             Some(protocol) => protocol.transport(Scheme::Https).tls,
-            None => backends_of(ingress).any(|backend| self.says_tls(key, backend)),
+            None => backends_of(ingress).any(|backend| self.says_tls(&ingress.key, backend)),
         };
-        if !by_tls && !stable.closed {
-            self.tell(problem(
-                self.annotation("proxy-ssl-secret"),
-                Level::Warning,
-                Reason::Unsupported,
-                "The endpoints are not spoken to by TLS".to_owned(),
-                "It is ignored",
-                "Write `backend-protocol: HTTPS` or `GRPCS`, or `appProtocol` at the port of the Service",
-            ));
+        if by_tls {
+            return;
         }
+        self.tell(Problem {
+            object: ingress.key.clone(),
+            field: self.annotation("proxy-ssl-secret"),
+            level: Level::Warning,
+            reason: Reason::Unsupported,
+            fault: "The endpoints are not spoken to by TLS".to_owned(),
+            effect: "It is ignored".to_owned(),
+            mend: "Write `backend-protocol: HTTPS` or `GRPCS`, or `appProtocol` at the port of the Service".to_owned(),
+        });
     }
 
     /// Whether a Service says that the endpoints of a backend speak TLS.
@@ -146,4 +143,10 @@ impl Pass<'_> {
         let port = service.and_then(|service| written_service_port(service, backend));
         port.and_then(app_protocol).is_some_and(|said| said.tls)
     }
+}
+
+/// Whether there is anything in a Secret that could be authorities.
+fn has_authority(secret: &Secret) -> bool {
+    let authorities = secret.data.as_ref().and_then(|data| data.get("ca.crt"));
+    authorities.is_some_and(|authorities| !authorities.0.trim_ascii().is_empty())
 }

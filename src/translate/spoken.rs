@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     annotations::{self as known, Found, ObjectName, Reader, VERSIONS, WrittenProtocol},
-    settings::tell_idle,
+    settings::{Idle, tell_idle},
 };
 
 /// What follows for paths whose endpoints cannot be spoken to as the Ingress wants.
@@ -93,18 +93,14 @@ impl Spoken {
     fn tell_idle(&self, reader: &mut Reader<'_>) {
         let tls = &self.tls;
         if !tls.verify {
-            tell_idle(reader, &known::PROXY_SSL_VERIFY_DEPTH.annotation, "without `proxy-ssl-verify: \"on\"`");
+            tell_idle(reader, &known::PROXY_SSL_VERIFY_DEPTH.annotation, Idle::Without("proxy-ssl-verify: \"on\""));
         }
         if tls.server_name && tls.name.is_none() {
-            tell_idle(
-                reader,
-                &known::PROXY_SSL_SERVER_NAME.annotation,
-                "without `proxy-ssl-name`, which is what is sent",
-            );
+            tell_idle(reader, &known::PROXY_SSL_SERVER_NAME.annotation, Idle::Without("proxy-ssl-name"));
         }
         if tls.name.is_some() && !tls.verify && !tls.server_name {
-            let without = "without `proxy-ssl-verify: \"on\"` or `proxy-ssl-server-name: \"on\"`";
-            tell_idle(reader, &known::PROXY_SSL_NAME.annotation, without);
+            let without = "proxy-ssl-verify: \"on\"` or `proxy-ssl-server-name: \"on\"";
+            tell_idle(reader, &known::PROXY_SSL_NAME.annotation, Idle::Without(without));
         }
     }
 
@@ -196,6 +192,6 @@ fn tell_without_secret(reader: &mut Reader<'_>) {
     let of_tls = |found: &&Found<'_>| found.annotation.group == known::Group::BackendTls && !differs(found);
     let idle: Vec<_> = reader.found().iter().filter(of_tls).map(|found| found.annotation).collect();
     for annotation in idle {
-        tell_idle(reader, annotation, "without `proxy-ssl-secret`, as in ingress-nginx");
+        tell_idle(reader, annotation, Idle::Without("proxy-ssl-secret"));
     }
 }

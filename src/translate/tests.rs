@@ -1,5 +1,7 @@
 //! Tests of translation as a whole.
 
+mod canary_e2e;
+pub(crate) mod cases;
 mod golden;
 mod properties;
 

@@ -31,7 +31,8 @@ pub struct Cluster {
     set: Live<EndpointSet>,
     /// What the set was made from. Held by those who replace it, never by those who pick.
     described: Mutex<Described>,
-    resolver: Option<Resolver>,
+    /// What resolves names, or why nothing does.
+    resolver: Result<Resolver, Arc<str>>,
     /// Itself, for the task that follows a name.
     this: Weak<Self>,
 }
@@ -90,16 +91,22 @@ impl Cluster {
     /// A cluster without endpoints. It asks no DNS: a name gives it none.
     #[must_use]
     pub fn new(key: ClusterKey) -> Arc<Self> {
-        Self::make(key, None)
+        Self::without_resolver(key, "no names are resolved here".into())
+    }
+
+    /// A cluster without endpoints. It asks no DNS, and this is why: a name gives it none.
+    #[must_use]
+    pub fn without_resolver(key: ClusterKey, why: Arc<str>) -> Arc<Self> {
+        Self::make(key, Err(why))
     }
 
     /// A cluster without endpoints, whose names are resolved by `resolver`.
     #[must_use]
     pub fn with_resolver(key: ClusterKey, resolver: &Resolver) -> Arc<Self> {
-        Self::make(key, Some(resolver.clone()))
+        Self::make(key, Ok(resolver.clone()))
     }
 
-    fn make(key: ClusterKey, resolver: Option<Resolver>) -> Arc<Self> {
+    fn make(key: ClusterKey, resolver: Result<Resolver, Arc<str>>) -> Arc<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Arc::new_cyclic(|this| Self {
             key,
@@ -135,8 +142,11 @@ impl Cluster {
                 described.resolution = None;
                 self.set_addresses(specs, endpoints);
             }
-            (Origin::Name(_), None) => self.set_addresses(&[], endpoints),
-            (Origin::Name(name), Some(resolver)) => {
+            (Origin::Name(_), Err(why)) => {
+                described.resolution = Some(Outcome::failed(why));
+                self.set_addresses(&[], endpoints);
+            }
+            (Origin::Name(name), Ok(resolver)) => {
                 if former.origin() != endpoints.origin() {
                     described.following = Some(resolver.follow(name.clone(), self.this.clone()));
                     described.resolution = None;
@@ -146,18 +156,15 @@ impl Cluster {
         }
     }
 
-    /// Takes what DNS said of `name`, unless the cluster stands for something else by now. Without addresses, those
-    /// that there are stay.
-    pub(super) fn resolved(&self, name: &ExternalName, addresses: Option<&[IpAddr]>, outcome: &Outcome) {
+    /// Takes the addresses of `name` and what DNS said of it, unless the cluster stands for something else by now.
+    pub(super) fn resolved(&self, name: &ExternalName, addresses: &[IpAddr], outcome: &Outcome) {
         let mut described = self.described();
         if !matches!(described.endpoints.origin(), Origin::Name(current) if current == name) {
             return;
         }
         described.resolution = Some(outcome.clone());
-        if let Some(addresses) = addresses {
-            let specs = addresses.iter().map(|&address| SocketAddr::new(address, name.port).into());
-            self.set_addresses(Endpoints::of(specs).addresses(), &described.endpoints);
-        }
+        let specs = addresses.iter().map(|&address| SocketAddr::new(address, name.port).into());
+        self.set_addresses(Endpoints::of(specs).addresses(), &described.endpoints);
     }
 
     #[cfg(test)]

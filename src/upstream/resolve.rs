@@ -4,6 +4,9 @@
 //! they say into the cluster, and asks again when the shortest of their times to live has passed. It ends with the
 //! cluster. When DNS fails, the last good answer stays; see [`schedule`] for what happens when.
 //!
+//! The two kinds of records are asked for apart, and so is each search domain: only then can a server that fails be told
+//! from one that says that there is no such name. Addresses of one answer always belong to one name.
+//!
 //! A name is what anybody who may write a Service makes of it, so an answer is not trusted: addresses that lead to the
 //! gateway itself, its node or its cloud's metadata are refused; see [`refused`].
 
@@ -19,17 +22,18 @@ use std::{
 
 use hickory_resolver::{
     TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
-    lookup_ip::LookupIp,
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
-    proto::rr::Name,
+    proto::rr::{Name, RecordType},
+    system_conf::read_system_conf,
 };
 use tokio::{runtime::Handle, sync::watch, task::AbortHandle, time::Instant};
 use tracing::{debug, info, warn};
 
 pub use self::refused::is_refused;
 pub(super) use self::schedule::Outcome;
-use self::schedule::{Bounds, Schedule, Step};
+use self::schedule::{Bounds, Said, Schedule, Step};
 use super::{cluster::Cluster, describe::ExternalName};
 use crate::{draw::Random, metrics::Counter};
 
@@ -68,11 +72,19 @@ pub struct Resolver(Arc<Inner>);
 
 struct Inner {
     dns: TokioResolver,
+    search: Search,
     settings: Settings,
     runtime: Handle,
     failures: Counter,
     /// How many names wait for their first answer.
     unanswered: watch::Sender<usize>,
+}
+
+/// Which names a name may stand for.
+#[derive(Debug)]
+struct Search {
+    domains: Vec<Name>,
+    ndots: usize,
 }
 
 /// The task of a name, which ends when this is dropped.
@@ -122,27 +134,35 @@ impl Resolver {
     ///
     /// Where `/etc/resolv.conf` is needed and cannot be read, or a search domain is no name.
     pub fn new(settings: Settings, runtime: Handle, failures: Counter) -> Result<Self, InvalidSettings> {
-        let mut builder = match &settings.servers {
-            Servers::System => TokioResolver::builder_tokio().map_err(InvalidSettings::System)?,
+        let (config, system_options) = match &settings.servers {
+            Servers::System => read_system_conf().map_err(InvalidSettings::System)?,
             Servers::Given { servers, search, ndots } => {
                 let search = search.iter().map(|domain| {
                     Name::from_utf8(domain).map_err(|error| InvalidSettings::Search(domain.clone(), error))
                 });
                 let servers = servers.iter().map(|&server| name_server(server)).collect();
                 let config = ResolverConfig::from_parts(None, search.collect::<Result<_, _>>()?, servers);
-                let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-                builder.options_mut().ndots = *ndots;
-                builder
+                let mut options = ResolverOpts::default();
+                options.ndots = *ndots;
+                (config, options)
             }
         };
+        let domains = if config.search().is_empty() {
+            config.domain().cloned().into_iter().collect()
+        } else {
+            config.search().to_vec()
+        };
+        let search = Search { domains, ndots: system_options.ndots };
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         let options = builder.options_mut();
+        *options = system_options;
         // A pod's own hosts file says nothing of other replicas, and the schedule keeps answers as long as they hold.
         options.use_hosts_file = ResolveHosts::Never;
         options.cache_size = 0;
         // Answers also carry the times to live of aliases on the way.
         options.preserve_intermediates = true;
         let dns = builder.build().map_err(InvalidSettings::Resolver)?;
-        Ok(Self(Arc::new(Inner { dns, settings, runtime, failures, unanswered: watch::Sender::new(0) })))
+        Ok(Self(Arc::new(Inner { dns, search, settings, runtime, failures, unanswered: watch::Sender::new(0) })))
     }
 
     /// Waits until no name waits for its first answer, or for the news that there is none.
@@ -169,7 +189,7 @@ impl Resolver {
             news.log(&name, &outcome);
             let Step { addresses, wait } = schedule.step(&outcome, start.elapsed(), &mut draw);
             match cluster.upgrade() {
-                Some(cluster) => cluster.resolved(&name, addresses.as_deref(), &outcome),
+                Some(cluster) => cluster.resolved(&name, &addresses, &outcome),
                 None => return,
             }
             drop(unanswered.take());
@@ -179,31 +199,77 @@ impl Resolver {
 
     /// Asks once.
     async fn ask(&self, name: &ExternalName) -> Outcome {
-        let lookup = tokio::time::timeout(LOOKUP_TIMEOUT, self.0.dns.lookup_ip(&*name.name)).await;
-        let outcome = match lookup {
-            Ok(Ok(lookup)) => self.judge(&lookup),
-            Ok(Err(error)) if error.is_no_records_found() => Outcome::Denied,
-            Ok(Err(error)) => Outcome::Failed(error.to_string()),
-            Err(_) => Outcome::Failed("no answer in time".to_owned()),
+        let outcome = match tokio::time::timeout(LOOKUP_TIMEOUT, self.look_up(&name.name)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Outcome::failed("no answer in time"),
         };
-        if matches!(outcome, Outcome::Denied | Outcome::Failed(_)) {
+        if !outcome.is_good() {
             self.0.failures.inc();
         }
         outcome
     }
 
-    fn judge(&self, lookup: &LookupIp) -> Outcome {
-        let ttl = lookup.as_lookup().answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+    /// Asks for one name after the other that `name` may stand for, until one has an address.
+    ///
+    /// A failure on the way is not forgotten: a name is denied only where all that it may stand for are.
+    async fn look_up(&self, name: &str) -> Outcome {
+        if let Ok(address) = name.parse::<IpAddr>() {
+            let said = self.judge([address], self.0.settings.max_ttl);
+            return if address.is_ipv4() {
+                Outcome { v4: said, v6: Said::Denied }
+            } else {
+                Outcome { v4: Said::Denied, v6: said }
+            };
+        }
+        let names = match Name::from_utf8(name) {
+            Ok(name) => self.0.search.names(name),
+            Err(error) => return Outcome::failed(&error.to_string()),
+        };
+        let mut failed = Outcome { v4: Said::Denied, v6: Said::Denied };
+        for name in names {
+            let (v4, v6) = tokio::join!(self.records(&name, RecordType::A), self.records(&name, RecordType::AAAA));
+            let outcome = Outcome { v4, v6 };
+            if outcome.is_answered() {
+                return outcome;
+            }
+            for (said, failed) in [(outcome.v4, &mut failed.v4), (outcome.v6, &mut failed.v6)] {
+                if *failed == Said::Denied {
+                    *failed = said;
+                }
+            }
+        }
+        failed
+    }
+
+    /// Asks for the records of one kind of one name.
+    async fn records(&self, name: &Name, kind: RecordType) -> Said {
+        match self.0.dns.lookup(name.clone(), kind).await {
+            Ok(lookup) => {
+                let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+                self.judge(addresses(&lookup), Duration::from_secs(ttl.into()))
+            }
+            Err(error) if error.is_no_records_found() => Said::Denied,
+            Err(error) => Said::Failed(error.to_string()),
+        }
+    }
+
+    fn judge(&self, addresses: impl IntoIterator<Item = IpAddr>, ttl: Duration) -> Said {
         let allow_all = self.0.settings.allow_all_addresses;
-        let mut addresses: Vec<_> = lookup.iter().map(|address| address.to_canonical()).collect();
+        let mut addresses: Vec<_> = addresses.into_iter().map(|address| address.to_canonical()).collect();
         addresses.sort_unstable();
         let (addresses, refused): (Vec<_>, Vec<_>) =
             addresses.into_iter().partition(|&address| allow_all || !is_refused(address));
         match (&*addresses, &*refused) {
-            ([], []) => Outcome::Denied,
-            _ => Outcome::Answer { addresses, refused, ttl: Duration::from_secs(ttl.into()) },
+            // An alias may lead to a name without addresses of the kind.
+            ([], []) => Said::Denied,
+            _ => Said::Answer { addresses, refused, ttl },
         }
     }
+}
+
+/// The addresses of an answer, without the aliases on the way.
+fn addresses(lookup: &Lookup) -> impl Iterator<Item = IpAddr> {
+    lookup.answers().iter().filter_map(|record| record.data.ip_addr())
 }
 
 /// A server that is asked over UDP, and over TCP where an answer is too long.
@@ -221,27 +287,46 @@ impl fmt::Debug for Resolver {
     }
 }
 
+// === impl Search ===
+
+impl Search {
+    /// The names that a name may stand for, in the order in which they are tried (resolv.conf(5)).
+    fn names(&self, name: Name) -> Vec<Name> {
+        if name.is_fqdn() {
+            return vec![name];
+        }
+        let in_domains = self.domains.iter().filter_map(|domain| name.clone().append_domain(domain).ok());
+        let mut names: Vec<Name> = in_domains.collect();
+        let mut plain = name.clone();
+        plain.set_fqdn(true);
+        // A label more than dots.
+        let plain_first = usize::from(name.num_labels()) > self.ndots || name.is_localhost();
+        names.insert(if plain_first { 0 } else { names.len() }, plain);
+        names
+    }
+}
+
 // === impl News ===
 
 impl News {
     /// Logs what changed. An operator wants to read of trouble once, and when it ends.
     fn log(&mut self, name: &ExternalName, outcome: &Outcome) {
-        match outcome {
-            Outcome::Answer { addresses, refused, .. } => {
-                if *refused != self.refused && !refused.is_empty() {
-                    warn!(%name, ?refused, "addresses refused: they are local or lead to metadata of the cloud");
-                }
-                if self.failing {
-                    info!(%name, ?addresses, "name resolves again");
-                }
-                *self = Self { failing: false, refused: refused.clone() };
+        if outcome.is_answered() {
+            let refused = outcome.refused();
+            if refused != self.refused && !refused.is_empty() {
+                warn!(%name, ?refused, "addresses refused: they are local or lead to metadata of the cloud");
             }
-            outcome if self.failing => debug!(%name, %outcome, "name still does not resolve"),
-            outcome => {
-                warn!(%name, %outcome, "name does not resolve; its last addresses stay in use for now");
-                self.failing = true;
-            }
+            self.refused = refused;
         }
+        match (outcome.is_good(), self.failing) {
+            (true, true) => info!(%name, "name resolves again"),
+            (false, true) => debug!(%name, %outcome, "name still does not resolve wholly"),
+            (false, false) => {
+                warn!(%name, %outcome, "name does not resolve wholly; what failed keeps its last addresses for now");
+            }
+            (true, false) => {}
+        }
+        self.failing = !outcome.is_good();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A trickle of requests, so that the demo has something to show.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use http_body_util::{BodyExt, Empty};
@@ -14,17 +14,17 @@ use super::manifests::HOST;
 const EVERY: Duration = Duration::from_millis(40);
 
 /// Sends requests to the gateway for as long as it is polled, and connects again when it must.
-pub(super) async fn send(port: u16) {
+pub(super) async fn send(gateway: SocketAddr) {
     let mut sent = 0_u64;
     loop {
         // The gateway says itself what it did not like; here nobody is to be told.
-        let _ = send_on_one_connection(port, &mut sent).await;
+        let _ = send_on_one_connection(gateway, &mut sent).await;
         tokio::time::sleep(EVERY).await;
     }
 }
 
-async fn send_on_one_connection(port: u16, sent: &mut u64) -> Result<()> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+async fn send_on_one_connection(gateway: SocketAddr, sent: &mut u64) -> Result<()> {
+    let stream = TcpStream::connect(gateway).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     loop {

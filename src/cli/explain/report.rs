@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Imagined;
+use super::{Asking, Change, Imagined, manifests::Manifests, spoken::Spoken};
 use crate::{
-    key::{ClusterKey, ObjectKey, RouteId},
+    http::{self, Refusal},
+    key::{ClusterKey, Hostname, ObjectKey, RouteId, SecretKey},
     problem::Problem,
-    route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Scheme, Step, Why},
+    route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Step, Why},
     translate::Translation,
     upstream::{Endpoints, Origin},
 };
@@ -23,11 +24,21 @@ pub(super) struct Report {
     outcome: Outcome,
     /// What is wrong with the objects that took part.
     problems: Vec<Problem>,
+    /// What is wrong with the files: objects may be missing here because of it.
+    unreadable: Vec<Problem>,
+}
+
+/// What stands beside the request.
+pub(super) struct Beside<'a> {
+    pub(super) translation: &'a Translation,
+    pub(super) manifests: &'a Manifests,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]
 enum Outcome {
+    /// The request is not understood, or not served on purpose.
+    Refused { status: u16, because: &'static str },
     /// The gateway answers by itself.
     Answered { status: u16, because: &'static str, location: Option<String>, route: Option<String> },
     /// An endpoint answers.
@@ -45,10 +56,11 @@ struct Forwarded {
     upstream: String,
     endpoints: Vec<String>,
     balance: String,
+    spoken: Spoken,
     /// Whether a session cookie chooses the endpoint, and whether the client has one.
     session: Option<String>,
     /// What the endpoint sees other than the client sent it.
-    request_changes: Vec<(String, String)>,
+    request_changes: Vec<Change>,
     /// What the client sees other than the endpoint sent it.
     answer_changes: Vec<(String, String)>,
 }
@@ -57,26 +69,50 @@ struct Forwarded {
 
 impl Report {
     pub(super) fn new(
-        request: &Imagined,
+        asking: &Asking<'_>,
         plan: &Plan<'_, ClusterKey, RouteId>,
         steps: Vec<Step>,
-        translation: &Translation,
+        request_changes: Vec<Change>,
+        beside: &Beside<'_>,
     ) -> Self {
+        let Beside { translation, manifests } = *beside;
         let mut objects: Vec<ObjectKey> = Vec::new();
         let outcome = match plan {
             Plan::Answer(answer) => {
-                objects.extend(answer.route.map(|route| route.id.ingress.clone()));
+                match answer.route {
+                    Some(route) => objects.push(route.id.ingress.clone()),
+                    // Those that name the host may have lost their routes by a mistake.
+                    None => objects.extend(ingresses_of(asking.view.authority(), manifests)),
+                }
                 answered(answer)
             }
             Plan::Forward(forward) => {
                 objects.push(forward.route.id.ingress.clone());
                 objects.extend(forward.route.split.canaries.iter().map(|canary| canary.ingress.clone()));
                 objects.push(forward.side.backend.service_key());
-                Outcome::Forwarded(Box::new(forwarded(request, forward, translation)))
+                objects.extend(forward.route.policy.backend_tls.secret.iter().map(SecretKey::object));
+                Outcome::Forwarded(Box::new(forwarded(asking, forward, request_changes, translation)))
             }
         };
         let problems = translation.problems.iter().filter(|problem| objects.contains(&problem.object)).cloned();
-        Self { request: request.to_string(), steps, outcome, problems: problems.collect() }
+        Self {
+            request: asking.imagined.to_string(),
+            steps,
+            outcome,
+            problems: problems.collect(),
+            unreadable: manifests.unreadable.clone(),
+        }
+    }
+
+    /// The explanation of a request that the proxy refuses when it reads it.
+    pub(super) fn refused(request: &Imagined, refusal: Refusal, beside: &Beside<'_>) -> Self {
+        Self {
+            request: request.to_string(),
+            steps: Vec::new(),
+            outcome: Outcome::Refused { status: refusal.status(), because: refusal.text() },
+            problems: Vec::new(),
+            unreadable: beside.manifests.unreadable.clone(),
+        }
     }
 
     pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
@@ -84,8 +120,11 @@ impl Report {
         for step in &self.steps {
             print_step(step, out)?;
         }
-        writeln!(out)?;
+        if !self.steps.is_empty() {
+            writeln!(out)?;
+        }
         match &self.outcome {
+            Outcome::Refused { status, because } => writeln!(out, "answer     {status}: {because}")?,
             Outcome::Answered { status, because, location, route } => {
                 writeln!(out, "answer     {status}: {because}")?;
                 if let Some(location) = location {
@@ -97,11 +136,13 @@ impl Report {
             }
             Outcome::Forwarded(forwarded) => forwarded.print(out)?,
         }
-        if !self.problems.is_empty() {
-            writeln!(out)?;
-        }
-        for problem in &self.problems {
-            writeln!(out, "{}    {} at {}: {}", problem.level, problem.object, problem.field, problem.fault)?;
+        for (title, problems) in [("", &self.problems), ("in the files:\n", &self.unreadable)] {
+            if !problems.is_empty() {
+                write!(out, "\n{title}")?;
+            }
+            for problem in problems {
+                writeln!(out, "{}    {} at {}: {}", problem.level, problem.object, problem.field, problem.fault)?;
+            }
         }
         Ok(())
     }
@@ -116,20 +157,39 @@ impl Forwarded {
         writeln!(out, "sent to    the {side} side: {cluster}, of {ingress}")?;
         let endpoints = if self.endpoints.is_empty() { "none".to_owned() } else { self.endpoints.join(", ") };
         writeln!(out, "endpoints  {endpoints} ({balance})")?;
+        self.spoken.print(out)?;
         if let Some(session) = &self.session {
             writeln!(out, "session    {session}")?;
         }
-        for (title, changes) in [("request", &self.request_changes), ("answer", &self.answer_changes)] {
-            for (at, (name, value)) in changes.iter().enumerate() {
-                writeln!(out, "{:<10} {name}: {value}", if at == 0 { title } else { "" })?;
+        let mut title = "request";
+        for Change { name, from, to } in &self.request_changes {
+            let (removed, mark) = if from == to { (&[][..], '=') } else { (&from[..], '+') };
+            let removed = removed.iter().map(|value| ('-', value));
+            for (mark, value) in removed.chain(to.iter().map(|value| (mark, value))) {
+                writeln!(out, "{title:<10} {mark} {name}: {value}")?;
+                title = "";
             }
+        }
+        for (at, (name, value)) in self.answer_changes.iter().enumerate() {
+            writeln!(out, "{:<10} + {name}: {value}", if at == 0 { "answer" } else { "" })?;
         }
         Ok(())
     }
 }
 
+/// The Ingresses that name a host, or one that it fits.
+fn ingresses_of(authority: &[u8], manifests: &Manifests) -> Vec<ObjectKey> {
+    let name = String::from_utf8_lossy(http::host::name(authority)).to_ascii_lowercase();
+    let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+    let names =
+        [Hostname::parse(&name).ok(), wildcard.and_then(|name| Hostname::parse(&name).ok()), Some(Hostname::any())];
+    let ingresses = names.iter().flatten().flat_map(|host| manifests.snapshot.ingresses_of(host));
+    ingresses.map(|ingress| ingress.key.clone()).collect()
+}
+
 fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
     let (status, because, location) = match &answer.why {
+        Why::Health => (200, "a health check, since no path claims it", None),
         Why::NoRoute => (404, "no route fits", None),
         Why::NoEndpoints => (503, "the route has no backend with an endpoint", None),
         Why::BadPath => (400, "the path cannot be read", None),
@@ -141,7 +201,12 @@ fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
     Outcome::Answered { status, because, location, route: answer.route.map(|route| route.id.to_string()) }
 }
 
-fn forwarded(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>, translation: &Translation) -> Forwarded {
+fn forwarded(
+    asking: &Asking<'_>,
+    forward: &Forward<'_, ClusterKey, RouteId>,
+    request_changes: Vec<Change>,
+    translation: &Translation,
+) -> Forwarded {
     let route = forward.route;
     let is = |side: &Option<_>| side.as_ref().is_some_and(|side| std::ptr::eq(side, forward.side));
     let (side, ingress) = match forward.canary {
@@ -178,39 +243,11 @@ fn forwarded(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>, tra
         upstream: forward.side.name.to_string(),
         endpoints,
         balance,
+        spoken: Spoken::new(asking.imagined.scheme, forward, translation),
         session,
-        request_changes: request_changes(request, forward),
+        request_changes,
         answer_changes: answer_changes(forward),
     }
-}
-
-/// The head that the endpoint sees, where it is another than the client's.
-fn request_changes(request: &Imagined, forward: &Forward<'_, ClusterKey, RouteId>) -> Vec<(String, String)> {
-    let mut changes = Vec::new();
-    if let Some(target) = &forward.target {
-        changes.push(("path".to_owned(), String::from_utf8_lossy(target).into_owned()));
-    }
-    if let Some(host) = &forward.host {
-        changes.push(("Host".to_owned(), String::from_utf8_lossy(host).into_owned()));
-    }
-    let scheme = match request.scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    };
-    let client = request.client.to_string();
-    for (name, value) in [
-        ("X-Request-ID", "the client's, or a new one"),
-        ("X-Real-IP", client.as_str()),
-        ("X-Forwarded-For", client.as_str()),
-        ("X-Forwarded-Host", request.authority.as_str()),
-        ("X-Forwarded-Port", request.port.to_string().as_str()),
-        ("X-Forwarded-Proto", scheme),
-        ("X-Forwarded-Scheme", scheme),
-        ("X-Scheme", scheme),
-    ] {
-        changes.push((name.to_owned(), value.to_owned()));
-    }
-    changes
 }
 
 fn answer_changes(forward: &Forward<'_, ClusterKey, RouteId>) -> Vec<(String, String)> {
@@ -236,6 +273,12 @@ fn print_step(step: &Step, out: &mut impl Write) -> io::Result<()> {
                 (None, _) => "does not fit".to_owned(),
                 (Some(PathMatch::Exact), true) => "fits exactly".to_owned(),
                 (Some(PathMatch::Exact), false) => "fits exactly, but another goes before it".to_owned(),
+                (Some(PathMatch::Slash(_)), true) => {
+                    "fits but for its slash: the request is redirected there".to_owned()
+                }
+                (Some(PathMatch::Slash(_)), false) => {
+                    "fits but for its slash, and one that fits without goes before".to_owned()
+                }
                 (Some(PathMatch::Prefix(_)), true) => "fits, and no longer prefix does".to_owned(),
                 (Some(PathMatch::Prefix(_)), false) => {
                     "fits, but a longer prefix or an exact path goes before".to_owned()
@@ -248,5 +291,29 @@ fn print_step(step: &Step, out: &mut impl Write) -> io::Result<()> {
         Step::Asked { canary, rule, answer } => writeln!(out, "rule       {canary}: {rule}: {answer}"),
         Step::Drawn { odds, lot, chosen } => writeln!(out, "lot        {odds}; {lot}: {chosen}"),
         Step::Note(note) => writeln!(out, "note       {note}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of two paths of which the first is chosen.
+    fn said_of(chosen: PathMatch, other: PathMatch) -> [String; 2] {
+        [(chosen, true), (other, false)].map(|(fits, chosen)| {
+            let mut out = Vec::new();
+            print_step(&Step::Path { route: "it".to_owned(), fits: Some(fits), chosen }, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        })
+    }
+
+    #[test]
+    fn a_path_that_lacks_its_slash_is_no_longer_prefix() {
+        let [prefix, slash] = said_of(PathMatch::Prefix(4), PathMatch::Slash(4));
+        assert_eq!(prefix, "path     > it fits, and no longer prefix does\n");
+        assert_eq!(slash, "path       it fits but for its slash, and one that fits without goes before\n");
+        let [slash, root] = said_of(PathMatch::Slash(4), PathMatch::Prefix(1));
+        assert_eq!(slash, "path     > it fits but for its slash: the request is redirected there\n");
+        assert_eq!(root, "path       it fits, but a longer prefix or an exact path goes before\n");
     }
 }

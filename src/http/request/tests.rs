@@ -125,6 +125,13 @@ fn a_head_has_limits() {
     assert_eq!(read(&format!("{start}{}", "A".repeat(41))), Err(Refusal::HeadersTooLarge));
     assert_eq!(read(&format!("{start}A: 1\r\nB: 2\r\n\r\n")), Ok(Some(39)));
     assert_eq!(read(&format!("{start}A: 1\r\nB: 2\r\nC: 3\r\n")), Err(Refusal::HeadersTooLarge));
+    assert_eq!(read(&format!("{start}A_A: 1\r\nB: 2\r\n\r\n")), Ok(Some(41)));
+    assert_eq!(
+        read(&format!("{start}A_A: 1\r\nB_B: 2\r\nC: 3\r\n")),
+        Err(Refusal::HeadersTooLarge),
+        "dropped ones count"
+    );
+    assert_eq!(read(&format!("{start}A: 1\r\nB: 2\r\nC_C: 3\r\n")), Err(Refusal::HeadersTooLarge));
     let filled = format!("{start}A: {}\r\nB: {}\r\n", "a".repeat(30), "b".repeat(30));
     assert_eq!((filled.len(), read(&filled)), (95, Ok(None)));
     assert_eq!(read(&format!("{filled}C: 3\r\n\r\n")), Err(Refusal::HeadersTooLarge));

@@ -70,6 +70,8 @@ fn an_answer_that_can_be_read_in_two_ways_is_refused() {
     }
     let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "b".repeat(20_000));
     assert_eq!(read(&long, ASKED), Err(Refusal::BadUpstream(Malformed::TooLarge)));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X_Real_IP: 1\r\n".repeat(257));
+    assert_eq!(read(&many, ASKED), Err(Refusal::BadUpstream(Malformed::TooLarge)), "dropped fields count");
 }
 
 #[test]

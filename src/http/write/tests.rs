@@ -73,13 +73,60 @@ fn what_is_about_the_connection_ends_here() {
 }
 
 #[test]
+fn a_nomination_takes_away_whatever_would_pass() {
+    for field in [
+        "A: b",
+        "Accept: application/json",
+        "Authorization: Basic YTpi",
+        "Content-Type: text/plain",
+        "Cookie: c=1",
+        "Date: d",
+        "Server: s",
+        "Traceparent: t",
+        "Tracestate: a=b",
+        "Trailer: X-Sum",
+    ] {
+        let (name, _) = field.split_once(':').expect("it is a field");
+        let head = |connection: &str| {
+            format!(
+                "POST / HTTP/1.1\r\nHost: h\r\n{field}\r\nConnection: {connection}\r\n\
+                 Transfer-Encoding: chunked\r\n{field}\r\n\r\n"
+            )
+        };
+        let passed = request(&head("keep-alive"), &RequestEdits::default());
+        assert_eq!(passed.matches(field).count(), 2, "{passed}");
+        let ended = request(&head(&format!("keep-alive, {}", name.to_uppercase())), &RequestEdits::default());
+        assert_eq!(ended, passed.replace(&format!("{field}\r\n"), ""));
+    }
+}
+
+#[test]
 fn a_nomination_cannot_take_away_what_has_a_meaning() {
-    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: Host, Content-Length, X-Forwarded-For, Cookie, A\r\n\
-                Content-Length: 1\r\nCookie: c=1\r\nA: b\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nHost: h\r\n\
+                Connection: Host, Content-Length, Connection, X-Forwarded-For, X-Real-IP, X-Request-ID\r\n\
+                Content-Length: 1\r\nX-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n\r\n";
+    let written = request(head, &RequestEdits { forwarded: FORWARDED, request_id: b"1", ..Default::default() });
     assert_eq!(
-        request(head, &RequestEdits { forwarded: FORWARDED, ..Default::default() }).lines().take(5).collect::<Vec<_>>(),
-        ["POST / HTTP/1.1", "Cookie: c=1", "Host: h", "Content-Length: 1", "X-Real-IP: 10.0.0.1"]
+        written.lines().take(7).collect::<Vec<_>>(),
+        [
+            "POST / HTTP/1.1",
+            "X-Original-Forwarded-For: 1.2.3.4",
+            "Host: h",
+            "Content-Length: 1",
+            "X-Request-ID: 1",
+            "X-Real-IP: 10.0.0.1",
+            "X-Forwarded-For: 10.0.0.1"
+        ]
     );
+}
+
+#[test]
+fn an_endpoint_can_name_all_but_the_framing() {
+    let head = "HTTP/1.1 200 OK\r\nConnection: Date, Content-Length, Content-Type, X-Request-ID, Set-Cookie, Host\r\n\
+                Date: theirs\r\nContent-Length: 5\r\nContent-Type: a\r\nX-Request-ID: 1\r\nSet-Cookie: a=b\r\n\
+                Host: h\r\nB: c\r\n\r\n";
+    let (written, _) = response(head, KEPT, &ResponseEdits { date: Some(b"ours"), ..keep() });
+    assert_eq!(written, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nB: c\r\nDate: ours\r\n\r\n");
 }
 
 #[test]

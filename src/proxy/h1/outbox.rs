@@ -100,13 +100,16 @@ impl Outbox {
     }
 
     /// As [`Outbox::poll_send`], with each piece of `body` as a chunk.
+    ///
+    /// What was sent counts as well as what waits: it is dropped when all was sent, and a sink that always leaves a
+    /// little would otherwise let it grow for as long as the body lasts.
     pub(crate) fn poll_send_chunk<W: AsyncWrite + Unpin>(
         &mut self,
         cx: &mut Context<'_>,
         sink: &mut W,
         body: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.bytes.len() - self.sent >= FULL {
+        if self.bytes.len() >= FULL {
             ready!(self.poll_flush(cx, sink))?;
         }
         let chunk = &body[..body.len().min(FULL)];
@@ -165,5 +168,65 @@ impl Outbox {
 impl Drop for Outbox {
     fn drop(&mut self) {
         buffer::give_out(std::mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A sink that takes so many bytes more, and then none.
+    #[derive(Default)]
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                return Poll::Pending;
+            }
+            self.room -= count;
+            self.taken.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn chunks_do_not_pile_up_before_a_sink_that_always_leaves_some() {
+        const ROOM: usize = 10 * 1024;
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut outbox, mut sink) = (Outbox::default(), Narrow::default());
+        outbox.head().extend_from_slice(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let head = outbox.bytes.len();
+        // With its framing, a chunk is as long as what the sink takes at once. What is left is always the head's length.
+        let piece = [b'x'; ROOM - "27f8\r\n\r\n".len()];
+        let (mut chunks, mut longest) = (0, 0);
+        for _ in 0..1000 {
+            sink.room = ROOM;
+            if let Poll::Ready(sent) = outbox.poll_send_chunk(&mut cx, &mut sink, &piece) {
+                assert_eq!(sent.expect("the sink takes all"), piece.len());
+                chunks += 1;
+            }
+            longest = longest.max(outbox.bytes.len());
+            let _ = outbox.poll_flush(&mut cx, &mut sink);
+        }
+        assert!(longest < 2 * FULL, "{longest} bytes");
+        assert!(chunks > 400, "{chunks} chunks went through");
+        sink.room = usize::MAX;
+        assert!(outbox.poll_flush(&mut cx, &mut sink).is_ready() && outbox.is_empty());
+        assert_eq!(sink.taken.len(), head + chunks * ROOM);
     }
 }

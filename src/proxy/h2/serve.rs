@@ -288,16 +288,20 @@ async fn one<C: Connect>(
 /// of a connection is over HTTP/1.
 async fn swallow(timer: &Timer, client: &mut Client) {
     client.take_all();
-    let most = client.body_received() + linger::MOST as u64;
-    timer.set(linger::LONGEST);
+    let clock = timer.clock();
+    let end = clock.deadline(linger::LONGEST);
+    timer.set(linger::QUIET);
     poll_fn(|cx| {
-        while !client.is_complete() && client.body_received() < most && !timer.has_fired() {
+        while !client.is_complete() && !timer.has_fired() {
             match client.ready().map(<[u8]>::len) {
                 Ok(0) => match ready!(client.poll_read(cx)) {
                     Ok(()) => {}
                     Err(_) => return Poll::Ready(()),
                 },
-                Ok(count) => client.consume(count),
+                Ok(count) => {
+                    client.consume(count);
+                    timer.arm(end.min(clock.deadline(linger::QUIET)));
+                }
                 Err(_) => return Poll::Ready(()),
             }
         }

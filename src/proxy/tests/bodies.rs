@@ -1,6 +1,7 @@
 //! Bodies in both directions, and answers that do not wait for them.
 
 use super::harness::*;
+use crate::route::Policy;
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: shop.example\r\n";
 
@@ -101,6 +102,26 @@ fn an_answer_may_come_while_the_body_is_still_being_sent() {
     line.send(format!("{POST}Content-Length: 1000000\r\n\r\nonly the beginning"));
     let answer = line.answer(true);
     assert_eq!((answer.status(), answer.text()), (403, "no"));
+}
+
+#[test]
+fn a_client_that_looks_for_its_answer_only_at_the_end_may_send_all() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read_head();
+        line.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+        line.rest();
+    });
+    for (body_limit, status) in [(None, 403), (Some(1000), 413)] {
+        let gateway = Gateway::with_policy(Policy { body_limit, ..Policy::default() }, &[&endpoint]);
+        let mut line = gateway.connect();
+        let length = 40 << 20;
+        line.send(format!("{POST}Content-Length: {length}\r\n\r\n"));
+        let sent = std::io::Write::write_all(&mut line.stream, &vec![b'x'; length]);
+        assert!(sent.is_ok(), "{sent:?}");
+        assert_eq!(line.answer(true).status(), status);
+        line.shutdown();
+        assert!(line.is_closed());
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::{
         Config, Connect, Proxy, RoutingTable, Shared, Tcp,
         log::{self, Format},
     },
-    route::{Affinity, BackendProtocol, Host, HostBuilder, PathRule, Policy, Route, Side, Split},
+    route::{Affinity, BackendProtocol, Canary, Host, HostBuilder, PathRule, Policy, Route, Rule, Share, Side, Split},
     tls::{self, CertificateSet, Certificates},
     upstream::{Cluster, EndpointSpec, Endpoints},
 };
@@ -76,6 +76,8 @@ pub(super) struct Setup {
     pub(super) config: Config,
     pub(super) policy: Policy,
     pub(super) affinity: Option<Affinity>,
+    /// The endpoints of a canary that is sent every request; there is no canary where there are none.
+    pub(super) canary: Vec<SocketAddr>,
     pub(super) format: Format,
 }
 
@@ -106,10 +108,15 @@ impl<O: Over> Gateway<O> {
         let log = Arc::new(Mutex::new(Vec::new()));
         let out = Box::new(LogSink(Arc::clone(&log)));
         let (log_writer, logs) = log::start(setup.format, out, workers, metrics.meters()).unwrap();
-        let cluster = cluster(endpoints);
+        let cluster = cluster("web", endpoints);
+        let mut split = Split::to(Side::new(Arc::clone(&cluster), "shop-web-80"));
+        split.affinity = setup.affinity.map(Arc::new);
+        if !setup.canary.is_empty() {
+            split.canaries = [canary(&setup.canary)].into_iter().collect();
+        }
         let policy =
             Policy { backend_protocol: setup.policy.backend_protocol.or(O::ENDPOINT.protocol()), ..setup.policy };
-        let table = table(&cluster, &metrics, policy, setup.affinity);
+        let table = table(split, &metrics, policy);
         let table = Arc::new(Live::new(table));
         let certificates = Arc::new(Live::new(certificates()));
         let (drainer, drain) = drain();
@@ -222,15 +229,31 @@ pub(super) fn certificates() -> Certificates {
     certificates
 }
 
-fn cluster(endpoints: &[SocketAddr]) -> Arc<Cluster> {
-    let key =
-        ClusterKey { namespace: "shop".into(), service: "web".into(), port: PortRef::Number(80), via: Via::default() };
+fn cluster(service: &str, endpoints: &[SocketAddr]) -> Arc<Cluster> {
+    let key = ClusterKey {
+        namespace: "shop".into(),
+        service: service.into(),
+        port: PortRef::Number(80),
+        via: Via::default(),
+    };
     let cluster = Cluster::new(key);
     cluster.replace(&Endpoints::of(endpoints.iter().copied().map(EndpointSpec::new)));
     cluster
 }
 
-fn table(cluster: &Arc<Cluster>, metrics: &Metrics, policy: Policy, affinity: Option<Affinity>) -> RoutingTable {
+/// A canary that is sent every request.
+fn canary(endpoints: &[SocketAddr]) -> Canary<Arc<Cluster>> {
+    Canary {
+        ingress: ObjectKey::ingress("shop", "web-canary"),
+        side: Side::new(cluster("web-canary", endpoints), "shop-web-canary-80"),
+        rule: Rule::default(),
+        share: Share { weight: 1, total: 1 },
+        sticky: None,
+        keeps_sessions: true,
+    }
+}
+
+fn table(split: Split<Arc<Cluster>>, metrics: &Metrics, policy: Policy) -> RoutingTable {
     let host: Hostname = Hostname::parse("shop.example").unwrap();
     let labels = RouteLabels {
         namespace: "shop".into(),
@@ -239,8 +262,6 @@ fn table(cluster: &Arc<Cluster>, metrics: &Metrics, policy: Policy, affinity: Op
         path: "/".into(),
         host: "shop.example".into(),
     };
-    let mut split = Split::to(Side::new(Arc::clone(cluster), "shop-web-80"));
-    split.affinity = affinity.map(Arc::new);
     let route = Route {
         id: RouteId {
             host: host.clone(),

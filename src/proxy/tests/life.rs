@@ -1,6 +1,6 @@
 //! The end of a gateway, and what survives until then.
 
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::harness::*;
 use crate::{lifecycle::Phase, proxy::Config};
@@ -89,5 +89,5 @@ fn a_worker_without_requests_lets_go_of_a_replaced_table() {
     let gateway = Gateway::to(&[&endpoint]);
     assert_eq!(gateway.get("/").status(), 200);
     let former = gateway.table.replace(crate::proxy::RoutingTable::new());
-    wait_until("nobody else holds it", || std::sync::Arc::strong_count(&former) == 1);
+    wait_until("nobody else holds it", || Arc::strong_count(&former) == 1);
 }

@@ -1,6 +1,8 @@
 //! What is too much.
 
-use super::harness::*;
+use std::net::TcpStream;
+
+use super::{super::wire::Wire, harness::*};
 use crate::{proxy::Config, route::Policy};
 
 fn small_bodies() -> Policy {
@@ -52,12 +54,22 @@ fn connections_are_limited() {
     let get = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
     let (mut one, mut two) = (gateway.connect(), gateway.connect());
     assert_eq!((one.ask(get).status(), two.ask(get).status()), (200, 200));
-    assert!(gateway.connect().is_closed());
+    gateway.connect().rest();
     assert_eq!(gateway.metric("serin_connections_refused_total"), 1);
     drop(one);
     wait_until("there is room again", || {
         let mut line = gateway.connect();
         line.send(get);
-        line.read_head().is_some()
+        line.read_head().is_some_and(|head| head.starts_with("HTTP/1.1 200"))
     });
+}
+
+#[test]
+fn a_connection_too_many_is_told_so() {
+    let gateway = Gateway::with_config(Config { connections: 0, ..Config::default() }, &[&Endpoint::ok()]);
+    // Over TLS there is nobody to tell before a handshake, so this is about plain connections.
+    let mut line = Line::over(Wire::Plain(TcpStream::connect(gateway.plain_address).unwrap()));
+    let answer = line.answer(true);
+    assert_eq!((answer.status(), answer.field("connection")), (503, Some("close")), "{}", answer.text());
+    assert!(line.is_closed());
 }

@@ -1,7 +1,6 @@
 //! A socket with or without TLS, for threads that wait.
 
 use std::{
-    collections::VecDeque,
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     sync::{Arc, Mutex, OnceLock},
@@ -27,10 +26,10 @@ pub(super) enum Wire {
 pub(super) struct Tls {
     socket: Arc<TcpStream>,
     session: Arc<Mutex<ClientConnection>>,
-    /// What has come and was not read: a session holds only so much.
-    come: Arc<Mutex<VecDeque<u8>>>,
     /// Held from making records until they are sent, so that they go out in order.
     sending: Arc<Mutex<()>>,
+    /// What was taken out of the session to make room in it.
+    unread: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What clients are set up with: they trust the tests' authority, and resume no session.
@@ -69,8 +68,8 @@ impl Wire {
         Self::Tls(Tls {
             socket: Arc::new(socket),
             session: Arc::new(Mutex::new(session)),
-            come: Arc::default(),
             sending: Arc::new(Mutex::new(())),
+            unread: Arc::default(),
         })
     }
 
@@ -143,10 +142,14 @@ impl Tls {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.send(|_| Ok(()))?;
-            let count = self.come.lock().unwrap().read(buffer)?;
-            if count > 0 {
+            let mut unread = self.unread.lock().unwrap();
+            if !unread.is_empty() {
+                let count = unread.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&unread[..count]);
+                unread.drain(..count);
                 return Ok(count);
             }
+            drop(unread);
             match self.session.lock().unwrap().reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return read,
@@ -196,12 +199,14 @@ impl Tls {
                 let _ = (&*self.socket).write_all(&alert);
                 return Err(io::Error::new(ErrorKind::InvalidData, error));
             }
-            let mut come = Vec::new();
-            // That there is no more for now, or ever, shows when it is read.
-            let _ = session.reader().read_to_end(&mut come);
-            self.come.lock().unwrap().extend(come);
             if rest.is_empty() {
                 return Ok(());
+            }
+            // A session that holds a record unread may take nothing more.
+            let mut unread = self.unread.lock().unwrap();
+            let mut piece = [0; 16 << 10];
+            while let Ok(count @ 1..) = session.reader().read(&mut piece) {
+                unread.extend_from_slice(&piece[..count]);
             }
         }
     }

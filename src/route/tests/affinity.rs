@@ -46,25 +46,11 @@ fn session(table: &TestTable, ask: &Ask) -> Option<(Option<u64>, &'static str)> 
 }
 
 #[test]
-fn cases_23_24_a_session_with_the_canary_stays_there() {
+fn a_session_with_the_canary_beats_never_and_goes_on_with_its_key() {
     let table = table([with_affinity([canary_of(1, true)])]);
-    let forced = ask().with("X-Canary", "always");
-    assert_eq!(session(&table, &forced), Some((None, "canary")));
-    let later = ask().with("Cookie", session_with("canary"));
-    assert_eq!(always(&table, &later), "canary");
-    assert_eq!(always(&table, &later.clone().with("X-Canary", "never")), "canary");
-    assert_eq!(session(&table, &later), Some((Some(0xaa), "canary")));
-}
-
-#[test]
-fn case_25_a_legacy_canary_knows_no_sessions() {
-    let table = table([with_affinity([canary_of(50, false)])]);
-    assert_eq!(session(&table, &ask().with("X-Canary", "always")), None);
-    assert_eq!(split(&table, &ask(), 100), [("canary".to_owned(), 50), ("stable".to_owned(), 50)]);
-    assert_eq!(
-        split(&table, &ask().with("Cookie", session_with("canary")), 100),
-        [("canary".to_owned(), 50), ("stable".to_owned(), 50)]
-    );
+    let held = ask().with("Cookie", session_with("canary"));
+    assert_eq!(always(&table, &held.clone().with("X-Canary", "never")), "canary");
+    assert_eq!(session(&table, &held), Some((Some(0xaa), "canary")));
 }
 
 #[test]
@@ -86,7 +72,29 @@ fn rules_may_win_over_a_session_issue_8246() {
     assert_eq!(always(&table, &held.clone().with("X-Canary", "always")), "canary");
     // Without the header the session holds, and the lot is not asked.
     assert_eq!(always(&table, &held), "stable");
-    assert_eq!(always(&table, &ask().with("Cookie", session_with("canary")).with("X-Canary", "never")), "canary");
+}
+
+#[test]
+fn never_wins_over_a_session_with_the_canary_where_rules_go_first_issue_8246() {
+    let mut canary = canary_of(100, true);
+    canary.rule.cookie = cookie("c");
+    let mut by_query = canary_of(100, true);
+    by_query.rule = Rule { query: always_never("c"), ..Rule::default() };
+    let held = |more: &str| ask().with("Cookie", format!("{}{more}", session_with("canary")));
+    for rules_first in [true, false] {
+        let table = |canary: &Canary<&'static str>| {
+            let mut route = with_affinity([canary.clone()]);
+            route.split.rules_before_affinity = rules_first;
+            table([route])
+        };
+        let side = if rules_first { "stable" } else { "canary" };
+        assert_eq!(always(&table(&canary), &held("").with("X-Canary", "never")), side, "header");
+        assert_eq!(always(&table(&canary), &held("; c=never")), side, "cookie");
+        let target = b"/info?c=never".to_vec();
+        assert_eq!(always(&table(&by_query), &Ask { target, ..held("") }), side, "query");
+        // Another value decides nothing, and the session holds.
+        assert_eq!(always(&table(&canary), &held("; c=other")), "canary");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Canaries. The first part are the cases of ingress-nginx's own end-to-end tests (`test/e2e/annotations/canary.go`),
-//! as far as they are about the decision; those about objects are the translation's.
+//! Canaries: what the cases of ingress-nginx's own tests leave open. Those are among the tests of translation
+//! (`canary_e2e`), since they are about objects.
 
 use super::*;
 
@@ -13,131 +13,7 @@ fn asking(value: &str) -> Ask {
     ask().with(HEADER, value)
 }
 
-// === when canary is created ===
-
-#[test]
-fn case_01_the_stable_side_serves_a_request_without_the_header() {
-    let table = table([with_canaries([by_header()])]);
-    assert_eq!(always(&table, &ask()), "stable");
-}
-
-#[test]
-fn case_02_a_canary_without_a_stable_route_is_not_found() {
-    // Translation makes no route of it; a table without one has nothing to find.
-    assert_eq!(always(&table([route("/other")]), &asking("always")), "NoRoute");
-    assert_eq!(always(&table([]), &asking("always")), "NoRoute");
-}
-
-#[test]
-fn case_03_without_endpoints_of_the_stable_side_the_canary_serves_whom_it_is_for_issue_9635() {
-    // ingress-nginx answers 503 to both; its own test of this is commented out.
-    let table = table([with_canaries([by_header()])]);
-    assert_eq!(always_but(&table, &asking("always"), &["stable"]), "canary");
-    assert_eq!(always_but(&table, &asking("never"), &["stable"]), "NoEndpoints");
-}
-
-#[test]
-fn case_03_without_endpoints_of_the_canary_the_stable_side_serves() {
-    let table = table([with_canaries([by_header()])]);
-    assert_eq!(always_but(&table, &asking("never"), &["canary"]), "stable");
-    assert_eq!(always_but(&table, &asking("always"), &["canary"]), "stable");
-}
-
-/// Cases 4, 5 and 6 differ only in the order in which objects are created, which is the translation's; what they ask of
-/// the decision is the same.
-#[test]
-fn cases_04_05_06_never_goes_to_stable_and_always_to_the_canary() {
-    let table = table([with_canaries([by_header()])]);
-    assert_eq!(always(&table, &asking("never")), "stable");
-    assert_eq!(always(&table, &asking("always")), "canary");
-}
-
-#[test]
-fn case_07_a_renamed_header_takes_effect_with_the_next_table() {
-    let before = table([with_canaries([by_header()])]);
-    let mut renamed = by_header();
-    renamed.rule.header = always_never("CanaryByHeader2");
-    let after = table([with_canaries([renamed])]);
-    assert_eq!(always(&before, &asking("always")), "canary");
-    assert_eq!(always(&after, &asking("always")), "stable");
-    assert_eq!(always(&after, &ask().with("CanaryByHeader2", "always")), "canary");
-    assert_eq!(always(&after, &ask().with("CanaryByHeader2", "never")), "stable");
-}
-
-// === by header ===
-
-#[test]
-fn case_08_a_header_without_a_value_knows_always_and_never() {
-    let table = table([with_canaries([by_header()])]);
-    for (value, side) in [("always", "canary"), ("never", "stable"), ("badheadervalue", "stable"), ("Always", "stable")]
-    {
-        assert_eq!(always(&table, &asking(value)), side, "{value}");
-    }
-}
-
-#[test]
-fn case_09_a_header_with_a_value_knows_only_that() {
-    let mut canary = by_header();
-    canary.rule.header = value(HEADER, &["DoCanary"]);
-    let table = table([with_canaries([canary])]);
-    for (value, side) in [("DoCanary", "canary"), ("always", "stable"), ("never", "stable"), ("other", "stable")] {
-        assert_eq!(always(&table, &asking(value)), side, "{value}");
-    }
-}
-
-#[test]
-fn case_10_a_header_with_a_pattern_is_searched() {
-    let mut canary = by_header();
-    canary.rule.header = pattern(HEADER, "^Do[A-Z][a-z]+y$");
-    let table = table([with_canaries([canary])]);
-    for (value, side) in [("DoCanary", "canary"), ("Docanary", "stable"), ("always", "stable")] {
-        assert_eq!(always(&table, &asking(value)), side, "{value}");
-    }
-}
-
-#[test]
-fn case_11_a_value_beats_a_pattern() {
-    // Where both are set the translation gives the value alone.
-    let mut canary = by_header();
-    canary.rule.header = value(HEADER, &["DoCanary"]);
-    let table = table([with_canaries([canary])]);
-    assert_eq!(always(&table, &asking("DoCananry")), "stable");
-}
-
-#[test]
-fn case_12_whoever_sends_the_header_of_a_broken_pattern_stays_on_stable() {
-    assert!(Pattern::new("[][**da?$&*", PatternFlags::VALUE).is_err());
-    let mut canary = by_header();
-    canary.rule.header = Some(FieldRule { name: HEADER.into(), value: ValueMatch::Broken });
-    canary.rule.cookie = cookie("CanaryByCookie");
-    canary.share = share(100, 100);
-    let table = table([with_canaries([canary])]);
-    assert_eq!(always(&table, &asking("DoCanary").with("Cookie", "CanaryByCookie=always")), "stable");
-    assert_eq!(always(&table, &ask().with("Cookie", "CanaryByCookie=always")), "canary");
-}
-
-#[test]
-fn case_13_a_header_that_does_not_match_leaves_it_to_the_cookie() {
-    let mut canary = by_header();
-    canary.rule.header = value(HEADER, &["DoCanary"]);
-    canary.rule.cookie = cookie("CanaryByCookie");
-    let table = table([with_canaries([canary])]);
-    assert_eq!(always(&table, &asking("otherheadervalue").with("Cookie", "CanaryByCookie=always")), "canary");
-}
-
-// === by cookie ===
-
-#[test]
-fn case_14_a_cookie_knows_always_and_never() {
-    let mut canary = canary("canary");
-    canary.rule.cookie = cookie("Canary-By-Cookie");
-    let table = table([with_canaries([canary])]);
-    for (value, side) in [("always", "canary"), ("never", "stable"), ("badcookievalue", "stable")] {
-        assert_eq!(always(&table, &ask().with("Cookie", format!("Canary-By-Cookie={value}"))), side, "{value}");
-    }
-}
-
-// === by weight ===
+// === weights ===
 
 fn weighted(weight: u32, total: u32) -> TestTable {
     table([with_canaries([Canary { share: share(weight, total), ..canary("canary") }])])
@@ -146,53 +22,6 @@ fn weighted(weight: u32, total: u32) -> TestTable {
 fn parts(parts: &[(&str, usize)]) -> Vec<(String, usize)> {
     parts.iter().map(|&(name, lots)| (name.to_owned(), lots)).collect()
 }
-
-#[test]
-fn case_15_a_weight_of_0_is_never() {
-    assert_eq!(always(&weighted(0, 100), &ask()), "stable");
-}
-
-#[test]
-fn case_16_a_weight_of_100_is_always() {
-    assert_eq!(always(&weighted(100, 100), &ask()), "canary");
-}
-
-#[test]
-fn case_17_a_weight_equal_to_its_total_is_always() {
-    assert_eq!(split(&weighted(1000, 1000), &ask(), 1000), parts(&[("canary", 1000)]));
-}
-
-#[test]
-fn case_18_a_weight_of_50_is_half() {
-    assert_eq!(split(&weighted(50, 100), &ask(), 100), parts(&[("canary", 50), ("stable", 50)]));
-}
-
-#[test]
-fn case_19_a_weight_of_100_of_200_is_half() {
-    assert_eq!(split(&weighted(100, 200), &ask(), 200), parts(&[("canary", 100), ("stable", 100)]));
-}
-
-// === single canary Ingress ===
-
-#[test]
-fn cases_20_21_a_canary_alone_is_no_server() {
-    // Of any host, or of its own: without a stable side it serves nobody.
-    let mut alone = with_canaries([by_header()]);
-    alone.split.stable = None;
-    let table = table([alone]);
-    assert_eq!(always(&table, &ask()), "NoEndpoints");
-    assert_eq!(always(&table, &Ask { authority: b"bar".into(), ..asking("always") }), "NoRoute");
-}
-
-#[test]
-fn case_22_paths_to_a_backend_that_fits_nothing_do_no_harm() {
-    let table = table([route("/info"), route("/other")]);
-    assert_eq!(always(&table, &asking("always")), "stable");
-}
-
-// Cases 23 to 25 are in `affinity`.
-
-// === what they leave open ===
 
 #[test]
 fn a_weight_above_its_total_is_always() {
@@ -211,6 +40,8 @@ fn the_first_lots_are_the_canarys() {
     assert_eq!(drawn(&table, &ask(), 29), "canary");
     assert_eq!(drawn(&table, &ask(), 30), "stable");
 }
+
+// === fields ===
 
 #[test]
 fn a_header_is_found_whatever_its_case_and_dashes() {

@@ -172,6 +172,44 @@ fn three(weights: [u32; 3]) -> TestTable {
     table([with_canaries(canaries)])
 }
 
+#[test]
+fn in_place_of_a_stable_side_that_is_down_a_canary_serves_the_same_clients_again() {
+    let table = three([10, 5, 5]);
+    let mut counts = std::collections::BTreeMap::<String, u32>::new();
+    for name in 0..2000 {
+        let [side, again] = [0, 19].map(|lot| outcome_but(&table, &user(name), &mut Given::new([lot]), &["stable"]));
+        assert_eq!(side, again, "{name}");
+        let before = drawn(&table, &user(name), 0);
+        assert!(before == "stable" || before == side, "{name} leaves {before}, which is up");
+        *counts.entry(side).or_default() += 1;
+    }
+    // One of them for each, in proportion: 1,000, 500 and 500, ± 6 σ.
+    let near = |side: &str, count: u32, spread: u32| counts[side].abs_diff(count) <= spread;
+    assert!(counts.len() == 3 && near("a", 1000, 135) && near("b", 500, 117) && near("c", 500, 117), "{counts:?}");
+}
+
+#[test]
+fn whom_a_rule_would_send_to_a_canary_that_is_down_stays_with_another_while_the_stable_side_is_down() {
+    let mut canaries = ["a", "b", "c"].map(|name| Canary { share: share(10, 100), ..canary(name) });
+    canaries[0].rule.header = always_never("X-Canary");
+    canaries[1].sticky = Some(Sticky::OwnCookie);
+    let table = table([with_canaries(canaries)]);
+    let asked = ask().with("X-Canary", "always");
+    let decided = |ask: &Ask, lot| {
+        let mut draw = Given::new([lot, 1, 2, 3]);
+        match decide(&table, ask, &mut draw, 0, |side| !["stable", "a"].contains(side), &mut NoTrace) {
+            Plan::Forward(forward) => (forward.side.name.to_string(), forward.set_cookie),
+            Plan::Answer(answer) => panic!("{:?}", answer.why),
+        }
+    };
+    for lot in 0..16 {
+        let (side, cookie) = decided(&asked, lot);
+        let cookie = String::from_utf8(cookie.unwrap()).unwrap();
+        let value = cookie.split(';').next().unwrap();
+        assert_eq!(decided(&asked.clone().with("Cookie", value), 99 - lot), (side, None));
+    }
+}
+
 proptest! {
     #[test]
     fn with_one_canary_sticking_is_monotonic(

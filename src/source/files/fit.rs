@@ -24,6 +24,8 @@ pub(super) struct Misfit {
     /// Where it is; unknown while the error is on its way out of the field.
     pub(super) at: Option<Position>,
     pub(super) what: String,
+    /// The same, but of the value only its kind: what may be told of a secret.
+    pub(super) discreet: String,
     /// Whether quotes would mend it.
     pub(super) unquoted: bool,
 }
@@ -72,7 +74,8 @@ struct Entries<'de, 't> {
 
 impl Misfit {
     fn new(what: String) -> Self {
-        Self { field: String::new(), at: None, what, unquoted: false }
+        let discreet = "the field cannot have this value".to_owned();
+        Self { field: String::new(), at: None, what, discreet, unquoted: false }
     }
 
     /// Says where it is, unless that is known better.
@@ -97,13 +100,22 @@ impl Error for Misfit {
             Unexpected::Bool(_) | Unexpected::Signed(_) | Unexpected::Unsigned(_) | Unexpected::Float(_)
         );
         let unquoted = scalar && matches!(&*expected, "a string" | "a borrowed string");
-        let found = match found {
-            Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Map => "a mapping".to_owned(),
+        let kind = match found {
+            Unexpected::Unit | Unexpected::Option => "nothing",
+            Unexpected::Seq => "a list",
+            Unexpected::Map => "a mapping",
+            Unexpected::Bool(_) => "a boolean",
+            Unexpected::Signed(_) | Unexpected::Unsigned(_) => "an integer",
+            Unexpected::Float(_) => "a number",
+            Unexpected::Str(_) => "a string",
+            _ => "something else",
+        };
+        let told = match found {
+            Unexpected::Unit | Unexpected::Option | Unexpected::Seq | Unexpected::Map => kind.to_owned(),
             found => found.to_string(),
         };
-        Self { unquoted, ..Self::new(format!("{expected} was expected, and this is {found}")) }
+        let what = |found: &str| format!("{expected} was expected, and this is {found}");
+        Self { unquoted, discreet: what(kind), ..Self::new(what(&told)) }
     }
 }
 

@@ -183,8 +183,10 @@ impl Follower {
 
     /// What is different from what was handed on; none if nothing is.
     fn compare(&mut self, loaded: Loaded) -> Option<Batch> {
-        let mut batch = Batch { problems: loaded.problems, ignored: loaded.ignored, ..Batch::default() };
+        let Loaded { problems, unreadable, ignored, .. } = loaded;
+        let mut batch = Batch { problems, unreadable, ignored, ..Batch::default() };
         batch.problems.extend(self.watches.blind.as_ref().map(|error| unwatched(&self.path, error)));
+        batch.problems.sort();
         let mut held = HashMap::with_capacity(loaded.objects.len());
         for (object, age) in loaded.objects {
             let key = object.key();

@@ -128,15 +128,19 @@ impl Fault {
     fn misfit(misfit: Misfit, kind: Kind, object: Option<ObjectKey>) -> Self {
         let mend = if misfit.unquoted {
             "Write the value in quotes".to_owned()
+        } else if kind == Kind::Secret && misfit.field.starts_with("data") {
+            "Write the value in base64, or as it is under `stringData`".to_owned()
         } else {
             format!("Write the field as `kubectl explain {}` describes it", kind.as_str().to_lowercase())
         };
-        let Some(at) = misfit.at else { return Self::of_file(misfit.what, &mend) };
+        // Nothing of a Secret is shown, its annotations included: `kubectl apply` keeps a copy of the values there.
+        let what = if kind == Kind::Secret { misfit.discreet } else { misfit.what };
+        let Some(at) = misfit.at else { return Self::of_file(what, &mend) };
         match object {
             Some(object) => {
-                Self { object: Some(object), field: misfit.field, at: Some(at), ..Self::of_file(misfit.what, &mend) }
+                Self { object: Some(object), field: misfit.field, at: Some(at), ..Self::of_file(what, &mend) }
             }
-            None => Self::at(at, format!("`{}` of {kind}: {}", misfit.field, misfit.what), &mend),
+            None => Self::at(at, format!("`{}` of {kind}: {what}", misfit.field), &mend),
         }
     }
 

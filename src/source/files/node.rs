@@ -92,9 +92,20 @@ pub(super) fn documents(bytes: &[u8]) -> Result<Vec<Node>, Malformed> {
     })
 }
 
-/// What the parser says, without the place, which is given apart.
+/// What the parser says, without the place, which is given apart, and without a word of the text, which may be that of
+/// a Secret.
 fn said(error: &serde_saphyr::Error, at: Position) -> String {
-    let error = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+    let error = error.without_snippet();
+    match error {
+        serde_saphyr::Error::AliasError { error, .. } => return said(error, at),
+        serde_saphyr::Error::DuplicateMappingKey { .. } => return "duplicate mapping key".to_owned(),
+        serde_saphyr::Error::UnsupportedTag { .. } => return "unsupported tag".to_owned(),
+        serde_saphyr::Error::NonFiniteFloat { .. } => return "the number is not finite".to_owned(),
+        serde_saphyr::Error::SerdeInvalidType { expected, .. }
+        | serde_saphyr::Error::SerdeInvalidValue { expected, .. } => return format!("{expected} was expected"),
+        _ => {}
+    }
+    let error = error.render_with_formatter(&UserMessageFormatter);
     let place = format!(" at line {}, column {}", at.line, at.column);
     error.strip_suffix(&place).unwrap_or(&error).to_owned()
 }

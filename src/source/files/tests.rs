@@ -194,6 +194,81 @@ fn of_an_object_in_two_files_the_first_path_wins() {
 }
 
 #[test]
+fn of_a_secret_only_the_kind_of_a_wrong_value_is_told() {
+    let fault = |data: &str| {
+        let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n{data}\n");
+        let loaded = parse("s.yaml", text.as_bytes(), &[]);
+        assert_eq!(loaded.problems.len(), 1, "{data}: {:?}", loaded.problems);
+        let Problem { field, fault, mend, .. } = &loaded.problems[0];
+        [field, fault, mend].map(ToOwned::to_owned)
+    };
+    let quotes = "Write the value in quotes";
+    let base64 = "Write the value in base64, or as it is under `stringData`";
+    for (data, [field, said, mend]) in [
+        (
+            "stringData: {password: 12345678}",
+            ["stringData.password", "a string was expected, and this is an integer (s.yaml:4:24)", quotes],
+        ),
+        (
+            "stringData: {password: 1234.5678}",
+            ["stringData.password", "a string was expected, and this is a number (s.yaml:4:24)", quotes],
+        ),
+        (
+            "stringData: {password: true}",
+            ["stringData.password", "a string was expected, and this is a boolean (s.yaml:4:24)", quotes],
+        ),
+        (
+            "data: {password: 1234}",
+            ["data.password", "a base64-encoded string was expected, and this is an integer (s.yaml:4:18)", base64],
+        ),
+        ("data: {password: hunter2!}", ["data.password", "the field cannot have this value (s.yaml:4:18)", base64]),
+        (
+            "immutable: hunter2",
+            [
+                "immutable",
+                "a boolean was expected, and this is a string (s.yaml:4:12)",
+                "Write the field as `kubectl explain secret` describes it",
+            ],
+        ),
+    ] {
+        assert_eq!(fault(data), [field, said, mend]);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_yaml_around_a_secret_is_told_without_its_value() {
+    for value in [
+        "!hunter2 x",
+        "!!hunter2 x",
+        "*hunter2",
+        "%hunter2",
+        "@hunter2",
+        "hunter2: x",
+        "\"hunter2",
+        "'hunter2",
+        "\"\\hunter2\"",
+        "{hunter2: 1, hunter2: 2}",
+        "{[hunter2]: 1}",
+        "!!int hunter2",
+        "!!float hunter2",
+        "!!binary hunter2!",
+        "|hunter2",
+        ">hunter2",
+        "[hunter2",
+        "&a hunter2\n  more: *a hunter2",
+        "\t- hunter2",
+        "hunter2\n hunter2: x",
+    ] {
+        for field in ["data", "stringData"] {
+            let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n{field}:\n  password: {value}\n");
+            let loaded = parse("s.yaml", text.as_bytes(), &[]);
+            let told = format!("{:?}", loaded.problems);
+            assert!(!told.contains("hunter2"), "{value}: {told}");
+        }
+    }
+}
+
+#[test]
 fn a_path_that_cannot_be_read_is_a_problem() {
     let loaded = read(&config(Path::new("/nonexistent/shop")));
     assert!(loaded.objects.is_empty());

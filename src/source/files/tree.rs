@@ -175,6 +175,9 @@ impl Tree {
         let mut places: HashMap<&ObjectKey, (&str, &Listed)> = HashMap::new();
         for (path, file) in &self.files {
             file.problems(path, &mut loaded.problems);
+            if !file.faults.is_empty() {
+                loaded.unreadable.insert(path.clone());
+            }
             let Some(manifest) = &file.manifest else { continue };
             for kind in &manifest.ignored {
                 *loaded.ignored.entry(kind.clone()).or_default() += 1;
@@ -200,6 +203,7 @@ impl Tree {
         });
         loaded.objects.extend(slices);
         loaded.problems.extend(problems);
+        loaded.unreadable.extend(self.faults.keys().cloned());
         let effect = "what was read before stays";
         loaded.problems.extend(self.faults.iter().map(|(path, fault)| fault.problem(path, effect)));
         loaded.problems.sort();

@@ -79,10 +79,10 @@ impl Authority {
     }
 
     fn issue(&self, name: &str) -> Issued {
-        self.issue_as(CertificateParams::new([name.to_owned()]).unwrap())
+        self.issue_as(&CertificateParams::new([name.to_owned()]).unwrap())
     }
 
-    fn issue_as(&self, params: CertificateParams) -> Issued {
+    fn issue_as(&self, params: &CertificateParams) -> Issued {
         let key = KeyPair::generate().unwrap();
         let own = params.signed_by(&key, &self.issuer).unwrap().pem();
         Issued { chain: own + &self.chain.concat(), key: key.serialize_pem() }
@@ -274,7 +274,7 @@ fn a_certificate_in_the_secret_is_believed_itself_in_its_time() {
     for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
         let make = |until| {
             let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
-            params.is_ca = is_ca.clone();
+            params.is_ca = is_ca;
             params.not_after = rcgen::date_time_ymd(until, 1, 1);
             let key = KeyPair::generate().unwrap();
             Issued { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
@@ -297,7 +297,7 @@ fn endpoints_that_ask_are_shown_the_clients_certificate() {
     let authority = Authority::new();
     let mut params = CertificateParams::new(["gateway.example".to_owned()]).unwrap();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let own = authority.issue_as(params);
+    let own = authority.issue_as(&params);
     let data = SecretData {
         authorities: Some(authority.pem.as_bytes()),
         certificate: Some(own.chain.as_bytes()),

@@ -34,7 +34,8 @@ pub(super) const RECORDS: &[&Annotation] = &[
 
 pub(in crate::translate) static CANARY: Typed<bool> = Typed::new(
     Annotation::new("canary", Canary, Kind::Bool).on(Scope::Canary).default("false").doc(
-        "Makes the Ingress a canary: it takes part of the requests of the routes with its hosts, paths and path types.",
+        "Makes the Ingress a canary: it takes part of the requests of the routes with its hosts, paths and path types; \
+         with a default backend alone, of those of `/` without a host.",
     ),
     value::bool,
 );
@@ -135,7 +136,8 @@ pub(in crate::translate) static CANARY_STICKY: Typed<Sticky> = Typed::new(
     .on(Scope::Canary)
     .doc(
         "What makes the choice by weight the same for the same client: `cookie` (one that Serin sets), \
-             `cookie:<name>`, `header:<name>`, `query:<name>` or `client-ip`.",
+             `cookie:<name>`, `header:<name>`, `query:<name>` or `client-ip`. There is one lot over all canaries of a \
+             route, so the first of them that has it decides for all.",
     ),
     sticky,
 );

@@ -66,11 +66,20 @@ impl<'a> Reader<'a> {
 
     /// The value of an annotation, where it is set and valid.
     pub(in crate::translate) fn get<T>(&mut self, typed: &Typed<T>) -> Option<T> {
+        match typed.annotation.default {
+            "" => self.get_else(typed, "It is ignored"),
+            default => self.get_else(typed, &format!("The default applies: `{default}`")),
+        }
+    }
+
+    /// The value of an annotation, where it is set and valid; `effect` is what follows where it is not valid.
+    pub(in crate::translate) fn get_else<T>(&mut self, typed: &Typed<T>, effect: &str) -> Option<T> {
         let found = self.set(&typed.annotation)?;
         match (typed.parse)(found.value) {
             Ok(value) => Some(value),
             Err(fault) => {
-                self.invalid(found, &fault);
+                let fault = format!("{} {fault}", shown(found.value));
+                self.tell(found, Level::Error, Reason::InvalidValue, fault, effect, found.annotation.kind.mend());
                 None
             }
         }
@@ -94,16 +103,6 @@ impl<'a> Reader<'a> {
     /// The value of an annotation, or what holds otherwise.
     pub(in crate::translate) fn get_or<T>(&mut self, typed: &Typed<T>, otherwise: T) -> T {
         self.get(typed).unwrap_or(otherwise)
-    }
-
-    /// Tells that a value cannot be what it should be.
-    pub(in crate::translate) fn invalid(&mut self, found: Found<'_>, fault: &str) {
-        let effect = match found.annotation.default {
-            "" => "It is ignored".to_owned(),
-            default => format!("The default applies: `{default}`"),
-        };
-        let fault = format!("{} {fault}", shown(found.value));
-        self.tell(found, Level::Error, Reason::InvalidValue, fault, effect, found.annotation.kind.mend());
     }
 
     /// Tells that something is wrong with an annotation.

@@ -191,9 +191,13 @@ pub(super) fn list(text: &str) -> Result<Vec<String>, Fault> {
     Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
-/// One value, or several between `||`.
+/// One value, or several between `||`. An empty one is hardly meant: it would take every request whose field is empty.
 pub(super) fn values(text: &str) -> Result<Vec<String>, Fault> {
-    Ok(text.split("||").map(|value| value.trim().to_owned()).collect())
+    let values: Vec<_> = text.split("||").map(|value| value.trim().to_owned()).collect();
+    if values.iter().any(String::is_empty) {
+        return Err("has an empty value before or after `||`".to_owned());
+    }
+    Ok(values)
 }
 
 /// The name of a header: a token of RFC 9110, where `_` is `-`, as nginx's variables have it.
@@ -320,6 +324,14 @@ mod tests {
             assert!(seconds(text).is_err(), "{text:?}");
         }
         assert_eq!(seconds_or_zero("0"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn of_several_values_none_is_empty() {
+        assert_eq!(values("a || b|c"), Ok(vec!["a".to_owned(), "b|c".to_owned()]));
+        for text in ["a||", "||a", "a|| ||b", "||"] {
+            assert!(values(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Golden translations: manifests beside what they become.
 //!
 //! `testdata/<feature>/<case>.yaml` holds objects as `kubectl apply` takes them, `<case>.out.yaml` the hosts, clusters and
-//! problems that follow; policies show only what is not the default. `SERIN_BLESS=1 cargo test translate` writes them.
+//! problems that follow; policies show only what is not the default. A first line `# serin: --flag` sets flags that the
+//! program has, too. `SERIN_BLESS=1 cargo test translate` writes what follows.
 
 use std::{
     fmt::Write as _,
@@ -9,10 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Parser;
 use serde_json::{Map, Value, json};
 
 use super::{Options, snapshot};
 use crate::{
+    config::{ClientFlags, ObjectFlags},
     key::{ClusterKey, RouteId},
     problem::Problem,
     route::{Balance, Canary, Host, HostTable, PathRule, Policy, Route, Side},
@@ -39,22 +42,22 @@ pub(super) fn cases() -> Vec<PathBuf> {
     cases
 }
 
-/// The options of a case: its directory may say more than the defaults.
-pub(super) fn options(case: &Path) -> Options {
-    let stem = case.file_stem().unwrap_or_default().to_string_lossy();
-    let has_default_backend = fs::read_to_string(case).is_ok_and(|text| text.contains("namespace: system"));
-    Options {
-        default_backend: has_default_backend.then(|| ("system".into(), "default-backend".into())),
-        external_names: stem != "external_names_off",
-        watch_ingress_without_class: stem.starts_with("without_class_watched"),
-        ingress_class_by_name: stem.starts_with("class_by_name"),
-        annotation_prefix: if stem.starts_with("prefix_changed") {
-            "example.com".into()
-        } else {
-            Options::default().annotation_prefix
-        },
-        ..Options::default()
-    }
+/// The options of a case: the flags in its first line, `# serin: --ingress-class-by-name`, where it has such a line.
+pub(super) fn options(manifest: &str) -> Options {
+    let first = manifest.lines().next().unwrap_or_default();
+    let flags = first.strip_prefix("# serin: ").unwrap_or_default();
+    let flags = Flags::try_parse_from(flags.split_whitespace()).unwrap_or_else(|error| panic!("{first}: {error}"));
+    flags.objects.options(&flags.clients)
+}
+
+/// The flags of a case, read as the program reads them.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Flags {
+    #[command(flatten)]
+    objects: ObjectFlags,
+    #[command(flatten)]
+    clients: ClientFlags,
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn manifests_become_what_stands_beside_them() {
     assert!(cases.len() >= 60, "there are {} cases", cases.len());
     for case in cases {
         let manifest = fs::read_to_string(&case).expect("the case can be read");
-        let options = options(&case);
+        let options = options(&manifest);
         let found = shown(&translate(&snapshot(&options, &manifest), &options));
         let beside = case.with_extension("out.yaml");
         if bless {

@@ -123,16 +123,27 @@ fn a_name_without_a_resolver_has_no_endpoint() {
 }
 
 #[test]
+fn a_name_that_nothing_resolves_says_why() {
+    let key = ClusterKey::new("shop", "db", PortRef::Number(80));
+    let cluster = Cluster::without_resolver(key, "/etc/resolv.conf is not there".into());
+    let resolution = || cluster.snapshot(0).name.and_then(|name| name.resolution);
+    cluster.replace(&Endpoints::named("db.example", 5432));
+    assert_eq!(resolution().as_deref(), Some("/etc/resolv.conf is not there"));
+    cluster.replace(&Endpoints::of([address(1).into()]));
+    assert!(cluster.is_up() && resolution().is_none());
+}
+
+#[test]
 fn an_answer_that_comes_too_late_changes_nothing() {
     let name = |name: &str| ExternalName { name: name.into(), port: 80 };
-    let answer = || Outcome::Failed("no server".to_owned());
+    let answer = || Outcome::failed("no server");
     let cluster = cluster([1]);
-    cluster.resolved(&name("old.example"), Some(&[address(9).ip()]), &answer());
+    cluster.resolved(&name("old.example"), &[address(9).ip()], &answer());
     assert_eq!(pick(&cluster).address(), address(1));
     cluster.replace(&Endpoints::named("new.example", 80));
-    cluster.resolved(&name("old.example"), Some(&[address(9).ip()]), &answer());
+    cluster.resolved(&name("old.example"), &[address(9).ip()], &answer());
     assert!(!cluster.is_up());
-    cluster.resolved(&name("new.example"), Some(&[address(9).ip()]), &answer());
+    cluster.resolved(&name("new.example"), &[address(9).ip()], &answer());
     assert_eq!(pick(&cluster).address(), address(9));
 }
 

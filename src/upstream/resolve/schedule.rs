@@ -1,11 +1,15 @@
 //! What follows from what DNS says, and when it is asked again.
 //!
+//! A name has two kinds of addresses, IPv4 (A records) and IPv6 (AAAA), which are asked for apart and may come from
+//! different servers. So each kind has a history of its own:
+//!
 //! * An answer is used until its time to live has passed, within bounds; up to a tenth earlier, so that replicas do
 //!   not ask together.
-//! * A failure (no server answers, or one fails) keeps the last answer, however old. It is asked again after a second,
-//!   then two, doubling up to half a minute.
-//! * A denial (the name does not exist, or has no address) may be a slip, so the last answer stays for half a minute of
-//!   denials. Then it is believed: what has been taken out of DNS may by now be somebody else's.
+//! * A failure (no server answers, or one fails) keeps the last answer of its kind, however old. It is asked again after
+//!   a second, then two, doubling up to half a minute.
+//! * A denial (the name does not exist, or has no address of the kind) is believed at once where the other kind has an
+//!   answer. Else it may be a slip, so the last answer stays for half a minute of denials. Then it is believed: what has
+//!   been taken out of DNS may by now be somebody else's.
 //! * A name that has had no answer has no address.
 
 use std::{fmt, net::IpAddr, time::Duration};
@@ -20,14 +24,21 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(30);
 
 /// What DNS says of a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::upstream) enum Outcome {
+pub(in crate::upstream) struct Outcome {
+    pub(super) v4: Said,
+    pub(super) v6: Said,
+}
+
+/// What DNS says of one kind of addresses of a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::upstream) enum Said {
     Answer {
         addresses: Vec<IpAddr>,
         /// Addresses that may not be used.
         refused: Vec<IpAddr>,
         ttl: Duration,
     },
-    /// The name does not exist or has no address.
+    /// The name does not exist or has no address of the kind.
     Denied,
     /// There is no answer.
     Failed(String),
@@ -36,8 +47,8 @@ pub(in crate::upstream) enum Outcome {
 /// What to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Step {
-    /// The new addresses; none is to keep what there is.
-    pub(super) addresses: Option<Vec<IpAddr>>,
+    /// The addresses of the name from now on.
+    pub(super) addresses: Vec<IpAddr>,
     /// How long to wait before asking again.
     pub(super) wait: Duration,
 }
@@ -53,23 +64,80 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Schedule {
     bounds: Bounds,
-    has_answer: bool,
-    /// Lookups without an answer in a row.
+    v4: Held,
+    v6: Held,
+    /// Lookups that did not go well, in a row.
     failures: u32,
-    /// When the name was first denied since its last answer.
+}
+
+/// What has become of one kind of addresses so far.
+#[derive(Debug, Default)]
+struct Held {
+    addresses: Vec<IpAddr>,
+    /// When they were first denied since the last answer.
     denied_since: Option<Duration>,
 }
 
 // === impl Outcome ===
 
+impl Outcome {
+    /// The same of both kinds.
+    pub(in crate::upstream) fn failed(error: &str) -> Self {
+        let failed = Said::Failed(error.to_owned());
+        Self { v4: failed.clone(), v6: failed }
+    }
+
+    /// Whether there is an answer of either kind.
+    pub(super) fn is_answered(&self) -> bool {
+        self.kinds().iter().any(|said| matches!(said, Said::Answer { .. }))
+    }
+
+    /// Whether there is an answer, and nothing failed.
+    pub(super) fn is_good(&self) -> bool {
+        self.is_answered() && !self.kinds().iter().any(|said| matches!(said, Said::Failed(_)))
+    }
+
+    /// The addresses that may not be used.
+    pub(super) fn refused(&self) -> Vec<IpAddr> {
+        let refused = |said: &Said| match said {
+            Said::Answer { refused, .. } => refused.clone(),
+            Said::Denied | Said::Failed(_) => Vec::new(),
+        };
+        self.kinds().into_iter().flat_map(refused).collect()
+    }
+
+    /// The shortest time to live.
+    fn ttl(&self) -> Option<Duration> {
+        let ttl = |said: &Said| match said {
+            Said::Answer { ttl, .. } => Some(*ttl),
+            Said::Denied | Said::Failed(_) => None,
+        };
+        self.kinds().into_iter().filter_map(ttl).min()
+    }
+
+    fn kinds(&self) -> [&Said; 2] {
+        [&self.v4, &self.v6]
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Answer { refused, .. } if refused.is_empty() => f.write_str("resolved"),
-            Self::Answer { refused, .. } => write!(f, "resolved; refused: {refused:?}"),
-            Self::Denied => f.write_str("the name does not exist or has no address"),
-            Self::Failed(error) => f.write_str(error),
+        match (&self.v4, &self.v6) {
+            (Said::Denied, Said::Denied) => return f.write_str("the name does not exist or has no address"),
+            (Said::Failed(error), Said::Failed(other)) if error == other => return f.write_str(error),
+            _ => {}
         }
+        f.write_str(if self.is_answered() { "resolved" } else { "not resolved" })?;
+        let refused = self.refused();
+        if !refused.is_empty() {
+            write!(f, "; refused: {refused:?}")?;
+        }
+        for (kind, said) in [("IPv4", &self.v4), ("IPv6", &self.v6)] {
+            if let Said::Failed(error) = said {
+                write!(f, "; {kind}: {error}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -77,26 +145,45 @@ impl fmt::Display for Outcome {
 
 impl Schedule {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, has_answer: false, failures: 0, denied_since: None }
+        Self { bounds, v4: Held::default(), v6: Held::default(), failures: 0 }
     }
 
     /// Takes what DNS said. `now` is the time since any fixed moment.
     pub(super) fn step(&mut self, outcome: &Outcome, now: Duration, draw: &mut impl Draw) -> Step {
-        if let Outcome::Answer { addresses, ttl, .. } = outcome {
-            *self = Self { has_answer: true, ..Self::new(self.bounds) };
-            let wait = early((*ttl).clamp(self.bounds.min, self.bounds.max.max(self.bounds.min)), draw);
-            return Step { addresses: Some(addresses.clone()), wait: wait.max(self.bounds.min) };
-        }
+        let answered = outcome.is_answered();
+        self.v4.take(&outcome.v4, answered, now);
+        self.v6.take(&outcome.v6, answered, now);
+        let addresses = self.v4.addresses.iter().chain(&self.v6.addresses).copied().collect();
 
-        if *outcome == Outcome::Denied {
-            let since = *self.denied_since.get_or_insert(now);
-            if now.saturating_sub(since) >= BELIEVED_AFTER {
-                self.has_answer = false;
-            }
+        let Bounds { min, max } = self.bounds;
+        let kept = outcome.ttl().map(|ttl| ttl.clamp(min, max.max(min)));
+        if outcome.is_good() {
+            self.failures = 0;
+            return Step { addresses, wait: early(kept.unwrap_or(min), draw).max(min) };
         }
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
-        Step { addresses: (!self.has_answer).then(Vec::new), wait: early(pause, draw) }
+        // Where one kind failed, the answer of the other is not used for longer than it holds.
+        Step { addresses, wait: early(kept.map_or(pause, |kept| kept.min(pause)), draw) }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Takes what DNS said of the kind; `answered` is whether it had an answer of either.
+    fn take(&mut self, said: &Said, answered: bool, now: Duration) {
+        match said {
+            Said::Answer { addresses, .. } => *self = Self { addresses: addresses.clone(), denied_since: None },
+            Said::Denied if answered => *self = Self::default(),
+            Said::Denied => {
+                let since = *self.denied_since.get_or_insert(now);
+                if now.saturating_sub(since) >= BELIEVED_AFTER {
+                    self.addresses.clear();
+                }
+            }
+            Said::Failed(_) => {}
+        }
     }
 }
 
@@ -112,35 +199,42 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { min: Duration::from_secs(1), max: Duration::from_secs(300) };
 
+    /// An answer for IPv4, and none for IPv6.
     fn answer(ttl: u64) -> Outcome {
-        Outcome::Answer { addresses: vec![address()], refused: vec![], ttl: Duration::from_secs(ttl) }
+        Outcome { v4: said("192.0.2.1", ttl), v6: Said::Denied }
     }
 
-    fn address() -> IpAddr {
-        "192.0.2.1".parse().unwrap()
+    fn said(address: &str, ttl: u64) -> Said {
+        Said::Answer { addresses: vec![address.parse().unwrap()], refused: vec![], ttl: Duration::from_secs(ttl) }
     }
 
     fn failed() -> Outcome {
-        Outcome::Failed("no server".to_owned())
+        Outcome::failed("no server")
+    }
+
+    fn denied() -> Outcome {
+        Outcome { v4: Said::Denied, v6: Said::Denied }
     }
 
     /// Takes the outcomes in turn, each when it is due, with lots that draw nothing off; returns waits in milliseconds
-    /// and what becomes of the addresses.
-    fn run(outcomes: &[Outcome]) -> Vec<(u128, Option<usize>)> {
+    /// and how many addresses there are then.
+    fn run(outcomes: &[Outcome]) -> Vec<(u128, usize)> {
         let mut schedule = Schedule::new(BOUNDS);
         let mut now = Duration::ZERO;
         let step = |outcome| {
             let Step { addresses, wait } = schedule.step(outcome, now, &mut Given::new([0]));
             now += wait;
-            (wait.as_millis(), addresses.map(|addresses| addresses.len()))
+            (wait.as_millis(), addresses.len())
         };
         outcomes.iter().map(step).collect()
     }
 
     #[test]
     fn answers_are_used_for_their_time_to_live_within_bounds() {
-        let expected = [(30_000, Some(1)), (1_000, Some(1)), (300_000, Some(1))];
+        let expected = [(30_000, 1), (1_000, 1), (300_000, 1)];
         assert_eq!(run(&[answer(30), answer(0), answer(86_400)]), expected);
+        let both = Outcome { v4: said("192.0.2.1", 60), v6: said("2001:db8::1", 20) };
+        assert_eq!(run(&[both]), [(20_000, 2)], "the shorter counts");
     }
 
     #[test]
@@ -154,22 +248,53 @@ mod tests {
     #[test]
     fn a_failure_keeps_the_last_answer_and_is_asked_again_ever_more_slowly() {
         let outcomes: Vec<_> = [answer(5)].into_iter().chain((0..7).map(|_| failed())).collect();
-        let pauses = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000].map(|pause| (pause, None));
+        let pauses = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000].map(|pause| (pause, 1));
         assert_eq!(run(&outcomes)[1..], pauses);
-        assert_eq!(run(&[answer(5), failed(), failed(), answer(5), failed()])[4], (1_000, None), "an answer ends it");
+        assert_eq!(run(&[answer(5), failed(), failed(), answer(5), failed()])[4], (1_000, 1), "an answer ends it");
     }
 
     #[test]
     fn a_denial_is_believed_after_half_a_minute() {
-        let outcomes: Vec<_> = [answer(5)].into_iter().chain((0..7).map(|_| Outcome::Denied)).collect();
+        let outcomes: Vec<_> = [answer(5)].into_iter().chain((0..7).map(|_| denied())).collect();
         // Denied at 0, 1, 3, 7, 15, 31 and 61 seconds after the first denial.
         let kept: Vec<_> = run(&outcomes)[1..].iter().map(|(_, addresses)| *addresses).collect();
-        assert_eq!(kept, [None, None, None, None, None, Some(0), Some(0)]);
+        assert_eq!(kept, [1, 1, 1, 1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_kind_that_fails_keeps_its_addresses_and_the_other_goes_on() {
+        let both = Outcome { v4: said("192.0.2.1", 60), v6: said("2001:db8::1", 60) };
+        let v6_failed = Outcome { v4: said("192.0.2.1", 60), v6: Said::Failed("no server".to_owned()) };
+        assert_eq!(run(&[both.clone(), v6_failed.clone(), v6_failed]), [(60_000, 2), (1_000, 2), (2_000, 2)]);
+        let v4_failed = Outcome { v4: Said::Failed("no server".to_owned()), v6: said("2001:db8::1", 0) };
+        assert_eq!(run(&[v4_failed.clone(), failed()])[0], (1_000, 1), "what was never there is not");
+        assert_eq!(run(&[both.clone(), v4_failed]), [(60_000, 2), (1_000, 2)]);
+        assert_eq!(run(&[both, answer(60)]), [(60_000, 2), (60_000, 1)], "a denial beside an answer counts at once");
+    }
+
+    #[test]
+    fn a_kind_that_is_denied_beside_a_failure_is_gone_after_half_a_minute() {
+        let gone = Outcome { v4: Said::Denied, v6: Said::Failed("no server".to_owned()) };
+        let both = Outcome { v4: said("192.0.2.1", 60), v6: said("2001:db8::1", 60) };
+        let outcomes: Vec<_> = [both].into_iter().chain((0..6).map(|_| gone.clone())).collect();
+        let kept: Vec<_> = run(&outcomes)[1..].iter().map(|(_, addresses)| *addresses).collect();
+        assert_eq!(kept, [2, 2, 2, 2, 2, 1]);
     }
 
     #[test]
     fn a_name_without_an_answer_has_no_address() {
-        assert_eq!(run(&[failed(), answer(5)]), [(1_000, Some(0)), (5_000, Some(1))]);
-        assert_eq!(run(&[Outcome::Denied]), [(1_000, Some(0))]);
+        assert_eq!(run(&[failed(), answer(5)]), [(1_000, 0), (5_000, 1)]);
+        assert_eq!(run(&[denied()]), [(1_000, 0)]);
+    }
+
+    #[test]
+    fn an_outcome_says_what_failed() {
+        let shown = |v4, v6| Outcome { v4, v6 }.to_string();
+        let broken = || Said::Failed("no server".to_owned());
+        assert_eq!(shown(said("192.0.2.1", 1), Said::Denied), "resolved");
+        assert_eq!(shown(Said::Denied, Said::Denied), "the name does not exist or has no address");
+        assert_eq!(shown(broken(), broken()), "no server");
+        assert_eq!(shown(said("192.0.2.1", 1), broken()), "resolved; IPv6: no server");
+        assert_eq!(shown(broken(), Said::Denied), "not resolved; IPv4: no server");
     }
 }

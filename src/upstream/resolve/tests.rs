@@ -39,6 +39,8 @@ enum Answer {
     Addresses(Vec<IpAddr>),
     Alias(&'static str),
     Failure,
+    /// Addresses for those who ask for the other kind.
+    FailureOf(RecordType, Vec<IpAddr>),
 }
 
 impl Server {
@@ -110,7 +112,10 @@ impl Zone {
             (owner, text) = (target_name, (*target).to_owned());
         }
         match self.answers.get(&text) {
-            Some(Answer::Addresses(addresses)) => {
+            Some(Answer::FailureOf(failing, _)) if *failing == kind => {
+                message.metadata.response_code = ResponseCode::ServFail;
+            }
+            Some(Answer::Addresses(addresses) | Answer::FailureOf(_, addresses)) => {
                 for &address in addresses {
                     let data = match address {
                         IpAddr::V4(address) => RData::A(address.into()),
@@ -243,6 +248,66 @@ async fn a_failure_keeps_the_last_answer_and_is_counted() {
     server.set("db.example.", &["192.0.2.2"]);
     until(|| addresses(&cluster) == ["192.0.2.2:5432"]).await;
     assert_eq!(resolution(&cluster), "resolved");
+}
+
+#[tokio::test]
+async fn a_kind_of_addresses_that_fails_keeps_the_last_ones() {
+    let addresses_of = |addresses: &[&str]| addresses.iter().map(|address| address.parse().unwrap()).collect();
+    for (failing, now, expected) in [
+        (RecordType::AAAA, "192.0.2.2", ["192.0.2.2:5432", "[2001:db8::1]:5432"]),
+        (RecordType::A, "2001:db8::2", ["192.0.2.1:5432", "[2001:db8::2]:5432"]),
+    ] {
+        let server = Server::start().await;
+        server.set("db.example.", &["192.0.2.1", "2001:db8::1"]);
+        let resolver = server.resolver();
+        let cluster = named(&resolver, "db.example.");
+        resolver.answered().await;
+        server.answer("db.example.", Answer::FailureOf(failing, addresses_of(&[now])));
+        until(|| resolution(&cluster) != "resolved").await;
+        assert_eq!(addresses(&cluster), expected);
+        assert!(resolution(&cluster).starts_with("resolved; IPv"), "{}", resolution(&cluster));
+        server.set("db.example.", &[now]);
+        until(|| addresses(&cluster).len() == 1).await;
+        assert_eq!(resolution(&cluster), "resolved");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_one_kind_is_no_denial() {
+    let server = Server::start().await;
+    server.set("db.example.", &["192.0.2.1"]);
+    let resolver = server.resolver();
+    let cluster = named(&resolver, "db.example.");
+    resolver.answered().await;
+    // What A has failed; of AAAA there was never one, and of this the server is sure.
+    server.answer("db.example.", Answer::FailureOf(RecordType::A, Vec::new()));
+    until(|| resolution(&cluster) != "resolved").await;
+    assert!(resolution(&cluster).starts_with("not resolved; IPv4: "), "{}", resolution(&cluster));
+    assert_eq!(addresses(&cluster), ["192.0.2.1:5432"]);
+}
+
+#[tokio::test]
+async fn a_failure_of_one_search_domain_is_no_denial() {
+    let server = Server::start().await;
+    for failing in ["db.shop.svc.test.", "db.svc.test."] {
+        server.answer(failing, Answer::Failure);
+        let resolver = server.resolver();
+        let cluster = named(&resolver, "db");
+        resolver.answered().await;
+        assert_ne!(resolution(&cluster), "the name does not exist or has no address", "{failing}");
+        server.zone.lock().unwrap().answers.clear();
+    }
+}
+
+#[tokio::test]
+async fn all_addresses_are_those_of_one_name() {
+    let server = Server::start().await;
+    server.set("db.shop.svc.test.", &["192.0.2.1"]);
+    server.set("db.svc.test.", &["2001:db8::2"]);
+    let resolver = server.resolver();
+    let cluster = named(&resolver, "db");
+    resolver.answered().await;
+    assert_eq!(addresses(&cluster), ["192.0.2.1:5432"]);
 }
 
 #[tokio::test]
