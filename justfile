@@ -7,7 +7,7 @@ default:
     @just --list --unsorted
 
 # All that CI does, after it has installed what that wants (`.ci/run`).
-ci: check test demo-test bench-instructions
+ci: check test demo-test fuzz-brief bench-instructions
 
 # Formatting, lints, documentation, licences: all that needs no test to run.
 check: fmt lint doc deny
@@ -38,6 +38,15 @@ test *args:
 conformance *args:
     cargo test --locked --test conformance {{ args }}
 
+# Every case of h2spec, its strict ones too, against the proxy, plain and over TLS (wants Go, to build it once).
+h2spec: h2spec-tool
+    cargo test --locked --test conformance h2spec
+
+# Builds h2spec into the cache, unless it is there.
+h2spec-tool version="2.2.1":
+    tool="${XDG_CACHE_HOME:-$HOME/.cache}/serin/tools/h2spec-{{ version }}/bin"; \
+    [[ -x $tool/h2spec ]] || GOBIN=$tool go install github.com/summerwind/h2spec/cmd/h2spec@v{{ version }}+incompatible
+
 # Starts the demo, runs the lines that it prints, edits its canary's weight, and stops it.
 demo-test:
     conformance/demo.sh
@@ -57,6 +66,14 @@ bench-proxy: dist
 # Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}
+
+# Gives every reader of bytes 10,000,000 changed inputs of its corpus, or as many as it can read in SECONDS.
+fuzz-all seconds="60" inputs="10000000":
+    RUSTFLAGS="--cfg fuzzing" cargo run --quiet --release --locked --manifest-path fuzz/Cargo.toml --no-default-features \
+        --bin mutate -- {{ inputs }} {{ seconds }}
+
+# Every fuzz target for five seconds.
+fuzz-brief: (fuzz-all "5")
 
 # The program as it is shipped: one codegen unit, fat LTO.
 dist:

@@ -217,6 +217,10 @@ impl Request for Get {
         80
     }
 
+    fn server_name(&self) -> Option<&[u8]> {
+        None
+    }
+
     fn request_id(&self) -> &[u8] {
         b"0123456789abcdef0123456789abcdef"
     }

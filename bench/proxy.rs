@@ -198,7 +198,7 @@ impl Setting {
                 "--bind-address",
                 "127.0.0.1",
             ])
-            .args(["--http-port", &self.serin.port().to_string()])
+            .args(["--http-port", &self.serin.port().to_string(), "--https-port", "0"])
             .args(["--healthz-port", &self.health.port().to_string()])
             .arg("--manifests")
             .arg(manifests);

@@ -378,3 +378,51 @@ fn the_reference_of_annotations_is_printed() {
     let reference = stdout(&serin(&["annotations"]));
     assert!(reference.contains("canary-by-header-pattern"));
 }
+
+/// A manifest beside the golden translations.
+fn golden(name: &str) -> String {
+    format!("{}/src/translate/testdata/tls/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn check_judges_the_dates_of_certificates() {
+    let expired = serin(&["check", &golden("expired")]);
+    assert_eq!(expired.status.code(), Some(1));
+    let told = "The certificate for old.example has expired: it was valid until 2021-01-01T00:00:00Z";
+    assert!(stdout(&expired).contains(told), "{}", stdout(&expired));
+    assert_eq!(serin(&["check", &golden("listed")]).status.code(), Some(0));
+}
+
+#[test]
+fn explain_tells_which_certificate_is_shown_and_why() {
+    for (case, url, told) in [
+        (
+            "listed",
+            "https://shop.example/",
+            "shop/cert (ECDSA) for shop.example; an entry lists the host; Ingress shop/web",
+        ),
+        ("expired", "https://old.example/", "clients refuse it: it has expired at 2021-01-01T00:00:00Z"),
+        ("missing_secret", "https://shop.example/", "the one made at start: no Secret serves shop.example"),
+        ("a_wildcard_rule", "https://a.shop.example/", "shop/wild (ECDSA) for *.shop.example; an entry lists the host"),
+        ("listed", "https://127.0.0.1/", "the one made at start: an address is no server name"),
+    ] {
+        let output = serin(&["explain", "-f", &golden(case), "GET", url]);
+        assert!(stdout(&output).contains(told), "{}", stdout(&output));
+    }
+    let plain = serin(&["explain", "-f", &golden("listed"), "GET", "http://shop.example/"]);
+    assert!(!stdout(&plain).contains("certificate"), "{}", stdout(&plain));
+}
+
+#[test]
+fn explain_tells_of_a_connection_that_was_made_for_another_host() {
+    let output = serin(&[
+        "explain",
+        "-f",
+        &golden("client_certificates"),
+        "GET",
+        "https://off.example/",
+        "-H",
+        "Host: shop.example",
+    ]);
+    assert!(stdout(&output).contains("421"), "{}", stdout(&output));
+}

@@ -1,6 +1,9 @@
 //! A client that sends what it is told to the byte, and tells all that came back.
 
-use crate::wire::{Framing, Head, Wire, malformed};
+use crate::{
+    tls::Trust,
+    wire::{Framing, Head, Wire, malformed},
+};
 use serde::Deserialize;
 use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, time::Duration};
 use tokio::{net::TcpStream, time};
@@ -46,6 +49,11 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = patient(TcpStream::connect(address)).await?;
         Ok(Self { wire: Wire::new(stream)? })
+    }
+
+    /// Connects by TLS as a client that asks for a host.
+    pub(crate) async fn connect_by_tls(address: SocketAddr, host: &str, trust: &Trust) -> io::Result<Self> {
+        Ok(Self { wire: Wire::over(patient(trust.connect(address, host)).await?)? })
     }
 
     /// Sends a request and reads its answer.

@@ -7,9 +7,9 @@
 #     curl -s http://127.0.0.1:8080/ -H 'X-Canary: always'      # canary
 #     curl -s http://127.0.0.1:8080/                            # canary 20%
 #
-# Each answer must have the status 200. A claim of `stable` or `canary` holds for each; one with a share holds within four
-# standard deviations over many; one of users who stay on a side holds for a user who asks often, and about half of many
-# users are on either side. A claim that is not understood fails.
+# Each answer must have the status 200, and come by HTTP/2 where the claim says so. A claim of `stable` or `canary` holds
+# for each; one with a share holds within four standard deviations over many; one of users who stay on a side holds for a
+# user who asks often, and about half of many users are on either side. A claim that is not understood fails.
 #
 # Then it edits the canary's weight in the directory that the demo prints, waits for the split to follow within a second,
 # starts another demo, which must find another port and be quiet if told so, and ends both as Ctrl-C would.
@@ -32,7 +32,7 @@ declare -A running=()
 
 # Each curl tells the status of its answer on standard error, whatever line it is run by.
 export CURL_HOME=$work
-echo 'write-out = "%{stderr}%{http_code}\n"' >"$work/.curlrc"
+echo 'write-out = "%{stderr}%{http_code} by HTTP/%{http_version}\n"' >"$work/.curlrc"
 
 main() {
     cargo build --locked --release --bin serin
@@ -123,6 +123,7 @@ has_all_kinds() {
     local kind
     local -A patterns=(
         [plain]="^curl -s http://shop[^ ?]*/ *#" [header]=" -H '" [cookie]=" --cookie " [query]="?[a-z]*=" [weight]="#.*[0-9] \?%"
+        [tls]="--cacert .* https://.*#.*by TLS" [http2]="https://.*#.*by HTTP/2 over TLS" [grpc]="#.*by gRPC"
     )
     for kind in "${!patterns[@]}"; do
         printed_lines | grep -q -e "${patterns[$kind]}" || fail "prints no line of the kind $kind"
@@ -198,7 +199,8 @@ ask() {
     local line=$1 status
     bash -c "$line" >"$work/body" 2>"$work/status" </dev/null || fail "fails: $line"
     status=$(<"$work/status")
-    [[ $status == 200 ]] || fail "is answered with status $status: $line"
+    [[ $status == "200 by "* ]] || fail "is answered with status $status: $line"
+    [[ ${line##*#} != *HTTP/2* || $status == *" HTTP/2" ]] || fail "is answered with status $status: $line"
 }
 
 # Gives the canary all of the traffic, then none, by the manifest that the demo printed.

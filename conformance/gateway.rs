@@ -18,6 +18,8 @@ use tokio::time::{self, Instant};
 pub(crate) struct Gateway {
     /// Where it serves requests.
     pub(crate) http: SocketAddr,
+    /// Where it serves them by TLS.
+    pub(crate) https: SocketAddr,
     /// Where it tells of itself.
     pub(crate) admin: SocketAddr,
     process: Child,
@@ -40,7 +42,7 @@ impl Gateway {
     pub(crate) async fn start_at(http: SocketAddr, manifests: &Path, flags: &[&str]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_serin"));
         program.args(["run", "--workers", "2", "--bind-address", &http.ip().to_string()]);
-        program.args(["--http-port", &http.port().to_string()]);
+        program.args(["--http-port", &http.port().to_string(), "--https-port", "0"]);
         program.arg("--manifests").arg(manifests).args(flags);
         Self::spawn(program).await
     }
@@ -67,9 +69,9 @@ impl Gateway {
                 lines.0.lock().expect("no line panics").push(line);
             }
         });
-        let (http, admin) =
+        let [http, https, admin] =
             heard.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("it says where it listens: {log:?}"));
-        let gateway = Self { http, admin, process, log };
+        let gateway = Self { http, https, admin, process, log };
         gateway.wait_until_ready().await;
         gateway
     }
@@ -136,9 +138,9 @@ impl Drop for Gateway {
     }
 }
 
-/// Reads from a line of the log where the gateway listens: for requests, and for questions about itself.
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// Reads from a line of the log where the gateway listens: for requests, plain and by TLS, and for questions about itself.
+fn addresses(line: &str) -> Option<[SocketAddr; 3]> {
     let line: Value = serde_json::from_str(line).ok()?;
     let address = |name: &str| line["fields"][name].as_str()?.parse().ok();
-    Some((address("http")?, address("admin")?))
+    Some([address("http")?, address("https")?, address("admin")?])
 }

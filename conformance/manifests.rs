@@ -58,27 +58,33 @@ pub(crate) fn service(namespace: &str, name: &str) -> Value {
     })
 }
 
-/// The slices that give a Service these endpoints: one each, since their ports differ. Each port of the Service leads to
-/// the endpoint's only one.
+/// The slices that give a Service these endpoints: one each, since their ports differ.
 pub(crate) fn slices<'a>(service: &Value, endpoints: impl IntoIterator<Item = &'a Echo>) -> Vec<Value> {
+    slices_at(service, endpoints.into_iter().map(|endpoint| endpoint.address))
+}
+
+/// As [`slices`], for endpoints at these addresses.
+pub(crate) fn slices_at(service: &Value, addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<Value> {
+    addresses.into_iter().enumerate().map(|(at, address)| slice(service, at, address)).collect()
+}
+
+/// A slice with one endpoint. Each port of the Service leads to the endpoint's only one.
+pub(crate) fn slice(service: &Value, at: usize, address: SocketAddr) -> Value {
     let name = service["metadata"]["name"].as_str().expect("a Service has a name");
     let ports = service["spec"]["ports"].as_array().expect("a Service has ports");
-    let slice = |(at, address): (usize, SocketAddr)| {
-        let port = |port: &Value| json!({ "name": port["name"], "port": address.port(), "protocol": "TCP" });
-        json!({
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "namespace": service["metadata"]["namespace"],
-                "name": format!("{name}-{at}"),
-                "labels": { "kubernetes.io/service-name": name },
-            },
-            "addressType": "IPv4",
-            "endpoints": [{ "addresses": [address.ip()], "conditions": { "ready": true } }],
-            "ports": ports.iter().map(port).collect::<Vec<_>>(),
-        })
-    };
-    endpoints.into_iter().map(|endpoint| endpoint.address).enumerate().map(slice).collect()
+    let port = |port: &Value| json!({ "name": port["name"], "port": address.port(), "protocol": "TCP" });
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": service["metadata"]["namespace"],
+            "name": format!("{name}-{at}"),
+            "labels": { "kubernetes.io/service-name": name },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{ "addresses": [address.ip()], "conditions": { "ready": true } }],
+        "ports": ports.iter().map(port).collect::<Vec<_>>(),
+    })
 }
 
 /// An Ingress that sends everything to a Service.

@@ -11,6 +11,7 @@ use crate::{
     gateway::Gateway,
     manifests::{self, Manifests},
     pattern::fits,
+    tls::Trust,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,10 +22,6 @@ use std::{
 
 /// Exchanges (counted from 1) that want what we do not have yet.
 const NOT_YET: &[NotYet] = &[
-    NotYet { case: "tls redirect", exchanges: &[4], wants: "TLS" },
-    NotYet { case: "force redirect", exchanges: &[2], wants: "TLS" },
-    NotYet { case: "forwarded headers", exchanges: &[3], wants: "TLS" },
-    NotYet { case: "affinity default", exchanges: &[2], wants: "TLS" },
     NotYet { case: "allowlist no", exchanges: &[1, 2], wants: "access lists" },
     NotYet { case: "basic auth", exchanges: &[1, 2, 3, 4, 5, 6], wants: "auth" },
     NotYet { case: "external auth ok", exchanges: &[1, 2], wants: "auth" },
@@ -207,6 +204,7 @@ fn once() -> usize {
 /// A gateway with all of the recording's objects, and the endpoints behind it.
 struct Stage {
     gateway: Gateway,
+    trust: Trust,
     _endpoints: Vec<Echo>,
     _manifests: Manifests,
 }
@@ -269,6 +267,18 @@ impl Case {
         }
         objects
     }
+
+    /// The Secrets that the case names, with certificates for the hosts that they are listed for.
+    fn secrets(&self, trust: &Trust) -> Vec<Value> {
+        let mut secrets = Vec::new();
+        for entry in self.manifests.iter().filter_map(|object| object["spec"]["tls"].as_array()).flatten() {
+            let hosts = entry["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            if let Some(name) = entry["secretName"].as_str() {
+                secrets.push(trust.secret(&self.namespace(), name, &hosts.collect::<Vec<_>>()));
+            }
+        }
+        secrets
+    }
 }
 
 // === impl Stage ===
@@ -279,20 +289,25 @@ impl Stage {
         for name in ["a", "b", "c", "d"] {
             endpoints.push(Echo::start(name).await);
         }
-        let manifests = Manifests::new();
+        let (manifests, trust) = (Manifests::new(), Trust::new());
         for (at, case) in recording.cases.iter().enumerate() {
-            manifests.write_objects(&format!("{at:02}.json"), &case.objects(&endpoints));
+            let mut objects = case.objects(&endpoints);
+            objects.extend(case.secrets(&trust));
+            manifests.write_objects(&format!("{at:02}.json"), &objects);
         }
-        let gateway = Gateway::start(manifests.path(), &[]).await;
-        Self { gateway, _endpoints: endpoints, _manifests: manifests }
+        let names: Vec<_> = recording.cases.iter().map(|case| case.exchanges[0].request.host.as_str()).collect();
+        manifests.write_objects("default.json", &[trust.secret("gateway", "default", &names)]);
+        let gateway = Gateway::start(manifests.path(), &["--default-ssl-certificate", "gateway/default"]).await;
+        Self { gateway, trust, _endpoints: endpoints, _manifests: manifests }
     }
 
     /// Sends a request as often as it says, and tells how the answers differ from what is expected.
     async fn compare(&self, request: &Request, expected: &Answer) -> Vec<String> {
-        if request.scheme == "https" {
-            return vec!["there is no https".into()];
-        }
-        let mut client = Client::connect(self.gateway.http).await.expect("the gateway accepts connections");
+        let client = match request.scheme.as_str() {
+            "https" => Client::connect_by_tls(self.gateway.https, &request.host, &self.trust).await,
+            _ => Client::connect(self.gateway.http).await,
+        };
+        let mut client = client.expect("the gateway accepts connections");
         let sent = request.to_send();
         let mut split = BTreeMap::new();
         for _ in 0..request.times {

@@ -2,18 +2,26 @@
 //!
 //! Strict and small: it reads what peers in these tests write, and fails on the rest.
 
-use std::io;
+use std::{fmt, io};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
+use tokio_rustls::client::TlsStream;
 
 /// A connection and what was read from it ahead.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     ahead: Vec<u8>,
 }
+
+/// A connection, plain or by TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + fmt::Debug {}
+
+impl Stream for TcpStream {}
+
+impl Stream for TlsStream<TcpStream> {}
 
 /// The head of a message: its first line and its fields in order, names in lower case, bytes as Latin-1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,11 +43,18 @@ pub(crate) enum Framing {
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, ahead: Vec::new() })
+        Ok(Self { stream: Box::new(stream), ahead: Vec::new() })
+    }
+
+    /// A connection by TLS, which is flushed after each write.
+    pub(crate) fn over(stream: TlsStream<TcpStream>) -> io::Result<Self> {
+        stream.get_ref().0.set_nodelay(true)?;
+        Ok(Self { stream: Box::new(stream), ahead: Vec::new() })
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     /// Reads a head, or `None` where the peer closed before it began.

@@ -5,7 +5,7 @@
 //! | `/healthz` | 200 while the process can answer at all |
 //! | `/readyz` | 200, or 503 with the names of what blocks |
 //! | `/metrics` | Prometheus text |
-//! | `/debug/table`, `/debug/clusters`, `/debug/problems` | JSON of what is live; `?host=`, `?namespace=` and so on choose a part |
+//! | `/debug/table`, `/debug/clusters`, `/debug/certificates`, `/debug/problems` | JSON of what is live; `?host=`, `?namespace=` and so on choose a part |
 //! | `/debug/log-level` | the filter of the process's log; `PUT` sets another |
 //!
 //! It runs on the control runtime, so a big answer takes no time from requests. What it shows are [`View`]s that
@@ -43,6 +43,8 @@ pub struct Admin {
     pub table: View,
     /// What is wrong with objects.
     pub problems: View,
+    /// Certificates, and what each serves.
+    pub certificates: View,
     /// Clusters, their endpoints and how these are.
     pub clusters: View,
     pub log_level: LogLevel,
@@ -79,6 +81,7 @@ const INDEX: &str = "\
 /metrics
 /debug/table?host=
 /debug/clusters?namespace=&service=
+/debug/certificates?host=
 /debug/problems?namespace=&level=
 /debug/log-level
 ";
@@ -104,6 +107,7 @@ impl Admin {
             }
             "/debug/table" => self.show(&self.table, query),
             "/debug/problems" => self.show(&self.problems, query),
+            "/debug/certificates" => self.show(&self.certificates, query),
             "/debug/clusters" => self.show(&self.clusters, query),
             "/debug/log-level" => text(StatusCode::OK, self.log_level.current()),
             _ => text(StatusCode::NOT_FOUND, "not found"),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{app, config::RunFlags};
+use crate::{app, config::RunFlags, tls};
 
 mod annotations;
 mod check;
@@ -42,6 +42,7 @@ enum Command {
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
+    tls::install_provider();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

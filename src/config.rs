@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -62,6 +63,10 @@ pub struct ObjectFlags {
     #[arg(long, env = "SERIN_DEFAULT_BACKEND_SERVICE", value_name = "NAMESPACE/NAME", value_parser = namespaced)]
     pub default_backend_service: Option<(String, String)>,
 
+    /// The Secret with the certificate for hosts that have no other. Without it, one is made at start.
+    #[arg(long, env = "SERIN_DEFAULT_SSL_CERTIFICATE", value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    pub default_ssl_certificate: Option<(String, String)>,
+
     /// Refuses Services of type ExternalName.
     #[arg(long, env = "SERIN_DISABLE_SVC_EXTERNAL_NAME", value_parser = switch)]
     pub disable_svc_external_name: bool,
@@ -99,7 +104,7 @@ pub struct ServerFlags {
     #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 80, value_name = "PORT")]
     pub http_port: u16,
 
-    /// The port for HTTPS. Nothing listens there yet.
+    /// The port for HTTPS; 0 takes a free one. Endpoints are told of 443 whatever it is.
     #[arg(long, env = "SERIN_HTTPS_PORT", default_value_t = 443, value_name = "PORT")]
     pub https_port: u16,
 
@@ -227,10 +232,8 @@ impl ObjectFlags {
             controller_class: self.controller_class.as_str().into(),
             ingress_class_by_name: self.ingress_class_by_name,
             watch_ingress_without_class: self.watch_ingress_without_class,
-            default_backend: self
-                .default_backend_service
-                .as_ref()
-                .map(|(namespace, name)| (namespace.as_str().into(), name.as_str().into())),
+            default_backend: self.default_backend_service.as_ref().map(shared),
+            default_certificate: self.default_ssl_certificate.as_ref().map(shared),
             external_names: !self.disable_svc_external_name,
             local_external_names: self.allow_local_external_names,
             trust: clients.trust(),
@@ -262,6 +265,7 @@ impl ServerFlags {
         let defaults = proxy::Config::default();
         let mut config = proxy::Config {
             listen: self.addresses(self.http_port),
+            listen_tls: self.addresses(self.https_port),
             workers,
             connections: self.max_connections.div_ceil(workers.get()),
             head: http::Limits { underscores: self.enable_underscores_in_headers, ..defaults.head },
@@ -308,6 +312,10 @@ pub fn log_filter(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!("write a level or directives, such as `info` or `warn,serin=debug` ({error})")),
     }
+}
+
+fn shared((namespace, name): &(String, String)) -> (Arc<str>, Arc<str>) {
+    (namespace.as_str().into(), name.as_str().into())
 }
 
 /// Reads `namespace/name`.

@@ -26,7 +26,9 @@
 pub mod body;
 pub mod cookie;
 pub mod forwarded;
+pub mod grpc;
 pub mod host;
+mod hsts;
 pub mod path;
 pub mod proxy_protocol;
 pub mod query;
@@ -47,6 +49,7 @@ pub use self::{
     answer::{Answer, write_answer, write_refusal},
     body::{BadBody, Body, Coding, Framing, Step},
     field::{Class, Limits},
+    hsts::Hsts,
     refusal::{Accepts, Malformed, Refusal},
     request::{Asked, Request, RequestView, Version},
     response::{Response, ResponseView},

@@ -160,6 +160,11 @@ impl ObjectKey {
         Self::new(Kind::Manifest, "", path)
     }
 
+    /// Names a Secret.
+    pub fn secret(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self::new(Kind::Secret, namespace, name)
+    }
+
     /// Names a Service.
     pub fn service(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self::new(Kind::Service, namespace, name)
@@ -191,10 +196,21 @@ impl Serialize for ObjectKey {
 // === impl SecretKey ===
 
 impl SecretKey {
+    /// Names a Secret.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
     /// The Secret as an object.
     #[must_use]
     pub fn object(&self) -> ObjectKey {
-        ObjectKey::new(Kind::Secret, self.namespace.clone(), self.name.clone())
+        ObjectKey::secret(self.namespace.clone(), self.name.clone())
+    }
+}
+
+impl Serialize for SecretKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

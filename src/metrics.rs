@@ -9,6 +9,7 @@
 //! own is called `serin_…`. Labels are bounded: they come from objects or from the text of this program, never from
 //! a request; unknown methods are `OTHER`.
 
+mod certificates;
 mod chain;
 mod histogram;
 mod meters;
@@ -24,6 +25,7 @@ use std::{
 };
 
 pub use self::{
+    certificates::{CertificateGauges, CertificateLabels},
     meters::{Counter, CounterVec, Gauge, GaugeVec, Meters, ReadCounter},
     requests::{Method, RequestCounts, RouteLabels, RouteState, Sample, UpstreamTimes},
     worker::{Connection, ConnectionState, Count, Worker},
@@ -73,7 +75,7 @@ impl Metrics {
         let registry = labels.registry();
         let workers: Vec<_> = (0..settings.workers).map(Worker::new).collect();
         let metrics = Self(Arc::new(Inner {
-            meters: Meters::new(&registry),
+            meters: Meters::new(&registry, &settings.class),
             requests: Requests::new(settings, labels),
             totals: Mutex::new((Totals::new(&registry, &workers), Process::new(&registry))),
             registry,

@@ -2,8 +2,8 @@
 //!
 //! Whatever changes what the proxy does comes this way, whether from files, a cluster, a rollout or a test. The pipeline
 //! keeps the [`Store`], has the hosts that a batch can reach translated again, and publishes what is different: clusters
-//! and credentials first, then the table, then it drops what nothing names any more. A request therefore never meets a
-//! route whose cluster is not there.
+//! and credentials first, then certificates, then the table, then it drops what nothing names any more. A request
+//! therefore never meets a route whose cluster is not there.
 //!
 //! A change of endpoints goes to its cluster, one of a Secret to its credentials, and neither touches the table. What a
 //! Secret held last that could be used stays for as long as a host names it, whatever becomes of the Secret. A table that
@@ -27,7 +27,7 @@ use crate::{
     route::{Pattern, Table},
     source::Batch,
     store::{Change, Store},
-    tls::{Certificates, CredentialsMap},
+    tls::{Certificate, Certificates, CredentialsMap},
     translate::{self, Options},
     upstream::{Cluster, Resolver},
 };
@@ -117,6 +117,13 @@ impl Pipeline {
             book,
             publisher,
         }
+    }
+
+    /// Serves with this certificate where there is no other.
+    #[must_use]
+    pub fn with_fallback(mut self, certificate: Arc<Certificate>) -> Self {
+        self.publisher.set_fallback(certificate);
+        self
     }
 
     /// Publishes what the batches say, until there are no more. The first is taken for all that there is; once it is

@@ -68,6 +68,10 @@ pub enum Reason {
     CanaryWithoutRule,
     /// Shares of the canaries of a route that exceed the whole.
     CanaryWeights,
+    /// A certificate that cannot serve, or not for the name that it should.
+    InvalidCertificate,
+    /// A certificate that is not valid at this time, or only for a while yet.
+    Expired,
     /// Of no use, or not usable for this purpose.
     Unsupported,
     /// Safe only under conditions that do not hold.
@@ -128,6 +132,8 @@ impl Reason {
             Self::CanaryShadowed => "CanaryShadowed",
             Self::CanaryWithoutRule => "CanaryWithoutRule",
             Self::CanaryWeights => "CanaryWeights",
+            Self::InvalidCertificate => "InvalidCertificate",
+            Self::Expired => "Expired",
             Self::Unsupported => "Unsupported",
             Self::Unsafe => "Unsafe",
         }

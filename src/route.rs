@@ -28,7 +28,7 @@ pub use self::{
     backend::{BackendProtocol, BackendTls, TlsVersions},
     canary::{Canary, CookieRule, FieldRule, Rule, Share, Sticky, ValueMatch},
     decide::{Answer, Forward, NoTrace, Plan, Request, Scheme, Step, Trace, Why, decide},
-    host::{HostBuilder, HostTable, Route, RouteMatch, Side, Split},
+    host::{ClientCertificates, HostBuilder, HostTable, Route, RouteMatch, Side, Split},
     paths::{PathMatch, PathRule},
     pattern::{Captures, InvalidPattern, Pattern, PatternFlags},
     policy::{

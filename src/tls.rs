@@ -34,5 +34,5 @@ pub use self::{
     provider::{install_provider, provider},
     server::{Protocols, Resolver, ServerConfig, server_config},
     shared::parse,
-    store::{CertificateSet, Certificates, Found, NameMatch},
+    store::{CertificateSet, Certificates, Found, Held, NameMatch},
 };

@@ -13,6 +13,7 @@
 //! Service ── backend ──> cluster key ─────────────┘
 //! Service, EndpointSlices ── cluster ──> endpoints
 //! Secret ── credentials ──> authorities, client certificate
+//! Ingress, Secret ── certificate ──> what a host is served with by TLS
 //! ```
 //!
 //! A problem of an Ingress that has nothing to do with one of its hosts is found with its first host; so the same
@@ -36,6 +37,7 @@ pub mod annotations;
 mod app_protocol;
 mod backend;
 mod canary;
+mod certificate;
 mod claim;
 mod class;
 mod cluster;
@@ -55,6 +57,7 @@ pub(crate) mod tests;
 
 pub use self::{
     backend::{default_backend, default_backend_problem, default_route},
+    certificate::{Chosen, ChosenBy, default_certificate, default_certificate_problem, validity_problem},
     cluster::translate_cluster,
     credentials::translate_credentials,
     host::translate_host,
@@ -74,6 +77,8 @@ pub struct HostOutput {
     pub clusters: BTreeSet<ClusterKey>,
     /// The Secrets that its routes name for TLS to endpoints.
     pub credentials: BTreeSet<SecretKey>,
+    /// The Secrets that it is served with by TLS; none where it is the default certificate.
+    pub certificates: Vec<Chosen>,
     /// Sorted, each once.
     pub problems: Vec<Problem>,
     /// What a change of could change this output, besides the Ingresses of the host itself.
@@ -122,6 +127,8 @@ pub struct Translation {
     pub credentials: BTreeMap<SecretKey, CredentialsOutput>,
     /// The cluster of the controller's own default backend.
     pub default_backend: Option<ClusterKey>,
+    /// The Secret of the default certificate, where one is asked for and there.
+    pub default_certificate: Option<Chosen>,
     /// Those of all hosts and clusters, those that depend on endpoints, and those of the options: sorted, each once.
     pub problems: Vec<Problem>,
 }
@@ -150,7 +157,15 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     problems.extend(credentials.values().flat_map(|output| output.problems.iter().cloned()));
     problems.extend(default_backend_problem(snapshot, options));
     problems.extend(trust_problems(&options.trust));
-    Translation { hosts, clusters, credentials, default_backend, problems: problems.into_iter().collect() }
+    problems.extend(default_certificate_problem(snapshot, options));
+    Translation {
+        hosts,
+        clusters,
+        credentials,
+        default_backend,
+        default_certificate: default_certificate(snapshot, options),
+        problems: problems.into_iter().collect(),
+    }
 }
 
 /// What the store finds Ingresses by: [`hosts_of`] under these options.

@@ -3,6 +3,7 @@
 //! Whoever takes a body is slow: its socket holds little, so that the gateway always has more than it can send.
 
 use std::{
+    fmt,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::atomic::Ordering::Relaxed,
@@ -132,7 +133,7 @@ fn read_long(stream: &mut TcpStream, mut bytes: Vec<u8>, framing: Framing) -> io
 }
 
 /// The peak is a few buffers above what there was at the end of the tests before.
-fn assert_constant(framing: Framing) {
+pub(crate) fn assert_constant(framing: impl fmt::Debug) {
     let peak = PEAK.swap(0, Relaxed) - LIVE.load(Relaxed).min(0);
     eprintln!("{peak} bytes at most, {framing:?}");
     assert!(peak < 2 << 20, "{peak} bytes, {framing:?}");

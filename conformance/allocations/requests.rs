@@ -70,8 +70,12 @@ impl Gateway {
             metrics,
             epoch: Instant::now(),
         };
-        let config =
-            Config { listen: vec![([127, 0, 0, 1], 0).into()], keep_alive_requests: 1_000_000, ..Config::default() };
+        let config = Config {
+            listen: vec![([127, 0, 0, 1], 0).into()],
+            listen_tls: Vec::new(),
+            keep_alive_requests: 1_000_000,
+            ..Config::default()
+        };
         let proxy = Proxy::start_with(config, &shared, &Marking, meters, logs).unwrap();
         Self { address: proxy.local_addrs()[0], drainer, proxy: Some(proxy) }
     }
@@ -162,7 +166,7 @@ fn ask(stream: &mut TcpStream, request: &str) {
 }
 
 /// Answers each request with two bytes; `body` is the length of every request's body.
-pub(crate) fn tiny(body: usize) -> SocketAddr {
+pub fn tiny(body: usize) -> SocketAddr {
     endpoint(move |mut stream| {
         loop {
             let (_, mut rest) = read_head(&mut stream)?;

@@ -21,6 +21,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 /// A gateway that follows a directory as the program does; ends on drop.
 pub(super) struct OpenGateway {
     pub(super) http: SocketAddr,
+    pub(super) https: SocketAddr,
     pub(super) published: Arc<Published>,
     drainer: Drainer,
     _control: JoinSet<()>,
@@ -64,11 +65,12 @@ impl OpenGateway {
             epoch: Instant::now(),
         };
         let listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-        let config = proxy::Config { listen, ..proxy::Config::default() };
+        let config = proxy::Config { listen_tls: listen.clone(), listen, ..proxy::Config::default() };
         let (_, logs) = log::start(log::Format::Off, Box::new(io::sink()), 1, shared.metrics.meters())
             .expect("a thread can be started");
         let proxy = Proxy::start(config, &shared, meters, logs).expect("a loopback port is free");
-        Self { http: proxy.local_addrs()[0], published, drainer, _control: control }
+        let (http, https) = (proxy.local_addrs()[0], proxy.local_tls_addrs()[0]);
+        Self { http, https, published, drainer, _control: control }
     }
 
     /// The table of now, as it would be if it were published before its clusters: none has an endpoint.
@@ -81,14 +83,11 @@ impl OpenGateway {
         table.with_hosts(hosts)
     }
 
-    /// The only cluster that there is.
-    pub(super) fn cluster(&self) -> Arc<Cluster> {
+    /// The cluster of a Service.
+    pub(super) fn cluster(&self, service: &str) -> Arc<Cluster> {
         let clusters = self.published.clusters.get();
-        let mut clusters = clusters.values();
-        match (clusters.next(), clusters.next()) {
-            (Some(cluster), None) => cluster.clone(),
-            _ => panic!("there is one cluster"),
-        }
+        let cluster = clusters.values().find(|cluster| &*cluster.key().service == service);
+        cluster.expect("the Service has a cluster").clone()
     }
 }
 

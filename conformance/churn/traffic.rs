@@ -1,12 +1,13 @@
 //! Load that knows what must come back, and counts what does not.
 
+use super::{calls::keep_calls, door::Door, streams::ask_on_streams};
 use crate::{
-    client::{Client, PATIENCE, Request, patient},
+    client::{Answer, Client, PATIENCE, Request, patient},
+    grpc::Caller,
     wire::Wire,
 };
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -25,15 +26,22 @@ pub(super) const ENDPOINTS: usize = 16;
 const ONE_IN_HAS_A_BODY: usize = 5;
 
 /// A gateway closes a connection politely after so many requests, as ingress-nginx does; before, it must not.
-const KEEP_ALIVE_REQUESTS: usize = 1000;
+pub(super) const KEEP_ALIVE_REQUESTS: usize = 1000;
 
 /// How much is asked at once.
 #[derive(Clone, Copy)]
 pub(super) struct Load {
     pub(super) connections: usize,
-    /// Requests a second, over all connections.
+    /// Connections over HTTP/2, and how many streams each has at once.
+    pub(super) shared: usize,
+    pub(super) streams: usize,
+    /// Requests a second, over all connections and streams.
     pub(super) rate: usize,
     pub(super) sockets: usize,
+    /// Clients that make a connection for each request.
+    pub(super) fresh: usize,
+    /// Calls of gRPC at once: one half of them lasts from the first change to the last.
+    pub(super) calls: usize,
     pub(super) idle: usize,
 }
 
@@ -61,8 +69,15 @@ pub(super) struct State {
 pub(super) struct Tally {
     pub(super) answered: usize,
     pub(super) with_body: usize,
+    /// How many of those that were answered were on streams.
+    pub(super) on_streams: usize,
+    /// And how many on connections of their own.
+    pub(super) afresh: usize,
     pub(super) frames: usize,
-    /// What was lost, or was answered wrongly: `request`, `socket` or `idle` first.
+    /// Calls that have ended, and the notes that they had.
+    pub(super) calls: usize,
+    pub(super) notes: usize,
+    /// What was lost, or was answered wrongly: `request`, `stream`, `socket`, `call` or `idle` first.
     pub(super) lost: Vec<String>,
 }
 
@@ -73,26 +88,42 @@ pub(super) struct Newest(AtomicUsize);
 // === impl Traffic ===
 
 impl Traffic {
-    pub(super) async fn start(address: SocketAddr, load: Load) -> Self {
+    /// Starts load that comes in by these doors, to each as much.
+    pub(super) async fn start(doors: &[Door], load: Load) -> Self {
         let state = Arc::new(State::default());
+        let door = |number: usize| doors[number % doors.len()].clone();
         let mut idle = Vec::new();
-        for _ in 0..load.idle {
-            let mut client = Client::connect(address).await.expect("the gateway accepts connections");
+        for number in 0..load.idle {
+            let mut client = door(number).client("load.test").await.expect("the gateway accepts connections");
             client.exchange(&Request::get("load.test", "/idle")).await.expect("the gateway answers");
             idle.push(client);
         }
         let mut clients = JoinSet::new();
+        let asking = load.connections + load.shared * load.streams;
+        let every = Duration::from_secs_f64(asking as f64 / load.rate as f64);
         for number in 0..load.connections {
-            clients.spawn(ask(
-                Arc::clone(&state),
-                address,
-                number,
-                Duration::from_secs_f64(load.connections as f64 / load.rate as f64),
-            ));
+            clients.spawn(ask(Arc::clone(&state), door(number), number, every));
+        }
+        for number in 0..load.shared {
+            // Numbers of their own, so that no request looks like another.
+            let asking =
+                ask_on_streams(Arc::clone(&state), door(number), load.connections + number, load.streams, every);
+            clients.spawn(asking);
         }
         for number in 0..load.sockets {
-            let wire = upgrade(address).await.expect("the gateway passes on an upgrade");
+            let wire = upgrade(&door(number)).await.expect("the gateway passes on an upgrade");
             clients.spawn(keep_socket(Arc::clone(&state), wire, number));
+        }
+        let mut callers = Vec::new();
+        for door in doors {
+            callers.push(door.caller("calls.test").await);
+        }
+        for number in 0..load.fresh {
+            clients.spawn(ask_afresh(Arc::clone(&state), door(number), load.connections + load.shared + number));
+        }
+        for number in 0..load.calls {
+            let caller: Caller = callers[number % callers.len()].clone();
+            clients.spawn(keep_calls(Arc::clone(&state), caller, number, number < load.calls / 2));
         }
         Self { state, clients, idle }
     }
@@ -124,7 +155,7 @@ impl Traffic {
 }
 
 /// Asks again and again on one connection, at a steady rate.
-async fn ask(state: Arc<State>, address: SocketAddr, number: usize, every: Duration) {
+async fn ask(state: Arc<State>, door: Door, number: usize, every: Duration) {
     let mut ticks = time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut client = None;
@@ -136,7 +167,7 @@ async fn ask(state: Arc<State>, address: SocketAddr, number: usize, every: Durat
         }
         let connection = match &mut client {
             Some(connection) => connection,
-            None => match Client::connect(address).await {
+            None => match door.client("load.test").await {
                 Ok(connection) => {
                     asked = 0;
                     client.insert(connection)
@@ -163,9 +194,28 @@ async fn ask(state: Arc<State>, address: SocketAddr, number: usize, every: Durat
     }
 }
 
+/// Asks again and again, each time on a connection of its own.
+async fn ask_afresh(state: Arc<State>, door: Door, number: usize) {
+    for request in 0.. {
+        time::sleep(Duration::from_millis(20)).await;
+        if state.is_stopped() {
+            return;
+        }
+        let asked = Asked::new(&state, number, request);
+        let lost = match door.client("load.test").await {
+            Ok(mut client) => asked.answered(&state, &mut client).await.err(),
+            Err(error) => Some(format!("no connection: {error}")),
+        };
+        match lost {
+            None => state.count(|tally| tally.afresh += 1),
+            Some(lost) => state.lose(format!("request: {lost}")),
+        }
+    }
+}
+
 /// A request, and what traffic had shown when it was sent.
-struct Asked {
-    request: Request,
+pub(super) struct Asked {
+    pub(super) request: Request,
     version: usize,
     generation: usize,
 }
@@ -173,7 +223,7 @@ struct Asked {
 // === impl Asked ===
 
 impl Asked {
-    fn new(state: &State, connection: usize, number: usize) -> Self {
+    pub(super) fn new(state: &State, connection: usize, number: usize) -> Self {
         let mut request = Request::get("load.test", &format!("/{connection}/{number}"));
         if number % ONE_IN_HAS_A_BODY == connection % ONE_IN_HAS_A_BODY {
             request.method = "POST".into();
@@ -187,6 +237,13 @@ impl Asked {
     async fn answered(self, state: &State, client: &mut Client) -> Result<bool, String> {
         let path = &self.request.path;
         let answer = client.exchange(&self.request).await.map_err(|error| format!("{path}: {error}"))?;
+        self.judge(state, &answer)?;
+        Ok(answer.closes())
+    }
+
+    /// Checks an answer.
+    pub(super) fn judge(&self, state: &State, answer: &Answer) -> Result<(), String> {
+        let path = &self.request.path;
         if answer.status != 200 {
             return Err(format!("{path}: status {}", answer.status));
         }
@@ -210,7 +267,7 @@ impl Asked {
             tally.answered += 1;
             tally.with_body += usize::from(self.request.body.is_some());
         });
-        Ok(answer.closes())
+        Ok(())
     }
 
     fn check_version(&self, state: &State, host: &str) -> Result<(), String> {
@@ -252,8 +309,8 @@ async fn keep_socket(state: Arc<State>, mut wire: Wire, number: usize) {
     }
 }
 
-async fn upgrade(address: SocketAddr) -> io::Result<Wire> {
-    let mut client = Client::connect(address).await?;
+async fn upgrade(door: &Door) -> io::Result<Wire> {
+    let mut client = door.client("load.test").await?;
     let request = Request::get("load.test", "/socket").with("Connection", "Upgrade").with("Upgrade", "websocket");
     match client.exchange(&request).await?.status {
         101 => Ok(client.into_wire()),
@@ -282,15 +339,15 @@ fn noise(connection: usize, number: usize) -> Vec<u8> {
 // === impl State ===
 
 impl State {
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    fn count(&self, count: impl FnOnce(&mut Tally)) {
+    pub(super) fn count(&self, count: impl FnOnce(&mut Tally)) {
         count(&mut self.tally.lock().expect("no holder panics"));
     }
 
-    fn lose(&self, what: String) {
+    pub(super) fn lose(&self, what: String) {
         self.count(|tally| tally.lost.push(what));
     }
 }

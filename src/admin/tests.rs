@@ -43,6 +43,7 @@ impl Port {
             metrics,
             table: View::of(|query| json!({ "hosts": [query.value("host")] })),
             problems: View::of(|_| json!([])),
+            certificates: View::of(|_| json!({})),
             clusters: View::of(|_| json!({})),
             log_level: LogLevel::new(handle),
             showings: Showings::default(),

@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
@@ -25,7 +25,7 @@ use crate::{
     pipeline::{HoldOff, Pipeline, Published},
     proxy::{self, Proxy, log},
     source::files,
-    translate,
+    tls, translate,
     upstream::{Resolver, resolve},
 };
 
@@ -45,6 +45,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Gateway {
     http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
     admin: SocketAddr,
     published: Arc<Published>,
     readiness: Readiness,
@@ -102,6 +103,7 @@ impl Gateway {
             metrics: metrics.clone(),
             table: views::table(published.clone()),
             problems: views::problems(published.clone()),
+            certificates: views::certificates(published.clone()),
             clusters: views::clusters(published.clone(), epoch),
             log_level: logging::level(),
             showings: admin::Showings::default(),
@@ -124,7 +126,9 @@ impl Gateway {
         for problem in translate::trust_problems(&options.trust) {
             warn!("{problem}");
         }
-        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver.clone());
+        let fallback = tls::self_signed(SystemTime::now()).context("cannot make a certificate")?;
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver.clone())
+            .with_fallback(Arc::new(fallback));
         let translated = Readiness::new();
         let synced = translated.block("first table");
         control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));
@@ -147,10 +151,10 @@ impl Gateway {
         };
         let config = flags.clients.proxy(server.proxy(workers));
         let proxy = Proxy::start(config, &shared, metric_workers, logs).context("cannot serve")?;
-        let http = proxy.local_addrs().to_vec();
+        let (http, https) = (proxy.local_addrs().to_vec(), proxy.local_tls_addrs().to_vec());
         drop(starting);
-        info!(http = %http[0], %admin, workers, "serving");
-        Ok(Self { http, admin, published, readiness, drainer, proxy, log, flags: flags.clone(), control })
+        info!(http = %http[0], https = %https[0], %admin, workers, "serving");
+        Ok(Self { http, https, admin, published, readiness, drainer, proxy, log, flags: flags.clone(), control })
     }
 
     /// Serves until a signal asks for the end, then ends without losing a request. A second signal ends it at once.
@@ -193,6 +197,12 @@ impl Gateway {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// The addresses on which requests are served by TLS.
+    #[must_use]
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.https
     }
 
     /// The first address of the admin port.

@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::filter_fn, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use crate::{
     admin::LogLevel,
@@ -32,9 +35,16 @@ pub(super) fn init(flags: &ServerFlags) -> Result<()> {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
+    let lines = lines.with_filter(filter_fn(is_ours));
     tracing_subscriber::registry().with(filter).with(lines).try_init().context("the log is set up already")?;
     let _ = LEVEL.set(LogLevel::new(handle));
     Ok(())
+}
+
+/// Whether an event is ours to warn of. The `h2` crate warns of frames that a peer should not have sent, a line for each,
+/// and every peer may send as many as it likes.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() != Level::WARN || !metadata.target().starts_with("h2::")
 }
 
 /// The filter of now, to show and to change. Where nobody has set a log up, changing it changes nothing.

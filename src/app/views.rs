@@ -1,9 +1,10 @@
 //! What is live, as the admin port and the demo show it.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use serde::Serialize;
@@ -17,6 +18,8 @@ use crate::{
     pipeline::{ProblemBook, Published},
     problem::Problem,
     route::{Host, Route},
+    tls::{CertificateSet, Certificates, Date},
+    translate,
     upstream::Cluster,
 };
 
@@ -54,16 +57,45 @@ pub(super) fn table(published: Arc<Published>) -> View {
     })
 }
 
+/// The certificates by host, the default one first: where each is from, what it is for, until when. Never a key.
+/// `?host=` chooses the host that serves a server name.
+pub(super) fn certificates(published: Arc<Published>) -> View {
+    View::new(move |query, out| {
+        let certificates = published.certificates.get();
+        let shown = |host: &str, set: &CertificateSet| json!({ "host": host, "certificates": set.held() });
+        if let Some(name) = query.value("host") {
+            let found = certificates.find(Some(name));
+            let chosen = json!({ "server_name": name, "by": found.by, "certificates": found.set.held() });
+            return write_list([chosen].iter(), out);
+        }
+        let mut hosts: Vec<_> = certificates.hosts().collect();
+        hosts.sort_by_key(|(host, _)| *host);
+        let default = std::iter::once(shown("_", certificates.default_set()));
+        write_list(default.chain(hosts.into_iter().map(|(host, set)| shown(host.as_str(), set))), out)
+    })
+}
+
 /// The problems, sorted by object. `?namespace=` and `?level=` choose some.
 pub(super) fn problems(published: Arc<Published>) -> View {
     View::new(move |query, out| {
         let book = published.problems.get();
+        let dated = dated_problems(&published.certificates.get(), Date::from(SystemTime::now()));
         let chosen = |problem: &&Problem| {
             query.value("namespace").is_none_or(|namespace| namespace == &*problem.object.namespace)
                 && query.value("level").is_none_or(|level| level == problem.level.as_str())
         };
-        write_list(ProblemBook::sorted(&book).into_iter().filter(chosen), out)
+        let mut problems = ProblemBook::sorted(&book);
+        problems.extend(&dated);
+        problems.sort_unstable();
+        write_list(problems.into_iter().filter(chosen), out)
     })
+}
+
+/// What is wrong with the dates of the certificates that serve.
+fn dated_problems(certificates: &Certificates, now: Date) -> BTreeSet<Problem> {
+    let sets = certificates.hosts().map(|(_, set)| set).chain([certificates.default_set()]);
+    let held = sets.flat_map(|set| set.held());
+    held.filter_map(|held| translate::validity_problem(held.secret.as_ref()?, &held.certificate, now)).collect()
 }
 
 /// The clusters, their endpoints and how these are. `?namespace=` and `?service=` choose some.

@@ -4,6 +4,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::SystemTime,
 };
 
 use anyhow::Result;
@@ -14,6 +15,7 @@ use super::manifests::{self, Manifests};
 use crate::{
     config::{ClientFlags, ObjectFlags, switch},
     problem::{Level, Problem},
+    tls::Date,
     translate,
 };
 
@@ -69,7 +71,7 @@ struct Report<'a> {
 /// Checks manifests. The code is a failure where an error was found.
 pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
     let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
-    let problems = problems(&manifests);
+    let problems = problems(&manifests, Date::from(SystemTime::now()));
     let count = |level| problems.iter().filter(|found| found.problem.level == level).count();
     let report = Report {
         objects: manifests.objects,
@@ -91,9 +93,16 @@ pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// All problems, the worst first, then by object.
-fn problems(manifests: &Manifests) -> Vec<Found> {
-    let mut problems = translate::translate(&manifests.snapshot, &manifests.options).problems;
+/// All problems, the worst first, then by object. The dates of certificates are judged by `now`.
+fn problems(manifests: &Manifests, now: Date) -> Vec<Found> {
+    let translation = translate::translate(&manifests.snapshot, &manifests.options);
+    let hosts = translation.hosts.values().flat_map(|output| &output.certificates);
+    let dated = hosts.chain(&translation.default_certificate).filter_map(|chosen| {
+        let certificate = chosen.certificate.as_ref()?;
+        translate::validity_problem(&chosen.secret, certificate, now)
+    });
+    let mut problems: Vec<_> = dated.collect();
+    problems.extend(translation.problems);
     problems.extend(manifests.unreadable.iter().cloned());
     problems.sort_unstable();
     problems.dedup();

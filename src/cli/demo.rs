@@ -36,6 +36,10 @@ pub(super) struct DemoFlags {
     #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 8080, value_name = "PORT")]
     http_port: u16,
 
+    /// The port for HTTPS; the next free one if it is taken.
+    #[arg(long, env = "SERIN_HTTPS_PORT", default_value_t = 8443, value_name = "PORT")]
+    https_port: u16,
+
     /// Prints the lines to try, and no live split.
     #[arg(long, short, env = "SERIN_QUIET", value_parser = switch)]
     quiet: bool,
@@ -47,7 +51,9 @@ pub(super) struct DemoFlags {
 
 /// Runs the demo until Ctrl-C.
 pub(super) fn run(flags: &DemoFlags) -> Result<()> {
-    let mut run = run_flags(flags, free_port(flags.http_port)?)?;
+    let port = free_port(flags.http_port, "--http-port")?;
+    let https_port = free_port(flags.https_port, "--https-port")?;
+    let mut run = run_flags(flags, port, https_port)?;
     app::block_on(&run.server.clone(), async {
         // Before the directory is made: who is killed leaves it behind.
         let mut signals = Signals::catch()?;
@@ -78,12 +84,14 @@ async fn start(run: &RunFlags) -> Result<Gateway> {
 }
 
 /// The flags of `run` that the demo amounts to, but for the directory of manifests.
-fn run_flags(flags: &DemoFlags, port: u16) -> Result<RunFlags> {
+fn run_flags(flags: &DemoFlags, port: u16, https_port: u16) -> Result<RunFlags> {
     let mut arguments: Vec<OsString> = vec![
         "--manifests".into(),
         ".".into(),
         "--http-port".into(),
         port.to_string().into(),
+        "--https-port".into(),
+        https_port.to_string().into(),
         "--healthz-port".into(),
         "0".into(),
         "--access-log".into(),
@@ -111,7 +119,7 @@ fn loopback() -> Vec<IpAddr> {
 /// The first port, from `first` on, that nobody listens on; any that is free for 0.
 ///
 /// It must be free on all loopback addresses, since a name may lead to each of them.
-fn free_port(first: u16) -> Result<u16> {
+fn free_port(first: u16, flag: &str) -> Result<u16> {
     let addresses = loopback();
     let free = |port: &u16| addresses.iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
     if first == 0 {
@@ -122,14 +130,18 @@ fn free_port(first: u16) -> Result<u16> {
     let last = first.saturating_add(PORTS);
     match (first..=last).find(free) {
         Some(port) => Ok(port),
-        None => bail!("all ports from {first} to {last} are taken; name another with --http-port"),
+        None => bail!("all ports from {first} to {last} are taken; name another with {flag}"),
     }
 }
 
 /// Prints what there is to try.
 fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
     let url = format!("http://{HOST}:{}", gateway.addresses()[0].port());
+    let https_port = gateway.tls_addresses()[0].port();
+    let by_tls = format!("--cacert {} https://{HOST}:{https_port}", path.join(manifests::AUTHORITY).display());
     let admin = gateway.admin_address();
+    // A call without a message. What is answered is a message of text behind five bytes.
+    let call = "/shop.Shop/Greet -H 'Content-Type: application/grpc' -d ''";
     let mut out = io::stdout().lock();
     writeln!(out, "Serin serves a shop at {url}; Ctrl-C ends it. Try:\n")?;
     for (arguments, claim) in [
@@ -139,6 +151,10 @@ fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
         (format!("{url}/ --cookie canary=always"), "canary"),
         (format!("'{url}/?preview=always'"), "canary: another one, by the query"),
         (format!("{url}/cart --cookie user=7"), "half of the users, each always on one side"),
+        (format!("{by_tls}/ --http1.1 -H 'X-Canary: always'"), "canary, by TLS"),
+        (format!("{by_tls}/ -H 'X-Canary: always'"), "canary, by HTTP/2 over TLS"),
+        (format!("--http2-prior-knowledge {url}{call} | tail -c +6"), "stable, by gRPC over HTTP/2"),
+        (format!("{by_tls}{call} -H 'X-Canary: always' | tail -c +6"), "canary, by gRPC over HTTP/2 over TLS"),
         (format!("http://{admin}/debug/table"), "the table that decides it"),
         (format!("http://{admin}/metrics"), "what was measured"),
     ] {

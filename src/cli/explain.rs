@@ -10,6 +10,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     process::ExitCode,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
@@ -22,10 +23,12 @@ use crate::{
     http::{self, Limits, RequestView},
     key::{ClusterKey, RouteId},
     route::{self, Plan, Scheme, Step, Table},
+    tls::Date,
     translate,
 };
 
 mod asking;
+mod certificate;
 mod changes;
 mod report;
 mod spoken;
@@ -84,6 +87,8 @@ struct Imagined {
     method: String,
     scheme: Scheme,
     port: u16,
+    /// The host of the URL, which a client names in its handshake; empty for an address.
+    server_name: String,
     target: String,
     /// As they are sent, `Host` first.
     fields: Vec<(String, String)>,
@@ -130,8 +135,9 @@ fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> R
     };
     let asking = Asking::new(view, imagined, &beside.manifests.options.trust);
     let mut steps = Steps(asking.note().into_iter().collect());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let plan = decide(&table, &asking, now, up, &mut steps);
+    let now = Date::from(SystemTime::now());
+    let plan = decide(&table, &asking, now.0.unsigned_abs(), up, &mut steps);
+    let certificates = certificate::shown(imagined, beside.translation, now);
     let changes = match &plan {
         Plan::Forward(forward) => {
             let request_id = view.request_id().unwrap_or(b"(a new one)");
@@ -140,7 +146,7 @@ fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> R
         }
         Plan::Answer(_) => Vec::new(),
     };
-    Report::new(&asking, &plan, steps.0, changes, beside)
+    Report::new(&asking, certificates, &plan, steps.0, changes, beside)
 }
 
 fn decide<'t>(
@@ -175,6 +181,8 @@ impl Imagined {
         }
         let written_port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
 
+        let name = String::from_utf8_lossy(http::host::name(authority.as_bytes())).to_ascii_lowercase();
+        let server_name = if name.parse::<IpAddr>().is_ok() || name.starts_with('[') { String::new() } else { name };
         // As curl has it, a header `Host` takes the place of the URL's.
         let mut hosts = Vec::new();
         let mut fields = Vec::new();
@@ -196,7 +204,7 @@ impl Imagined {
         });
         // As the proxy has it: an address of IPv4 that came by IPv6 is one of IPv4.
         let client = flags.client.to_canonical();
-        Ok(Self { method: flags.method.clone(), scheme, port, target, fields, client })
+        Ok(Self { method: flags.method.clone(), scheme, port, server_name, target, fields, client })
     }
 
     /// The head as a client sends it.

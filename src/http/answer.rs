@@ -22,6 +22,9 @@ pub fn write_answer(answer: &Answer<'_>, asked: Asked, keep_alive: bool, out: &m
     for (name, value) in answer.fields {
         write_checked(name, value, out);
     }
+    if let Some(hsts) = asked.hsts {
+        hsts.write(out);
+    }
     if answer.status != 204 && answer.status != 304 {
         write_length(answer.body.len() as u64, out);
     }
@@ -101,6 +104,7 @@ pub(super) fn reason(status: u16) -> &'static str {
         408 => "Request Timeout",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        421 => "Misdirected Request",
         417 => "Expectation Failed",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
@@ -126,6 +130,7 @@ mod tests {
         idempotent: true,
         safe: true,
         accepts: Accepts::Text,
+        hsts: None,
     };
     const OLD: Asked = Asked { version: Version::Http10, keep_alive: false, ..KEPT };
 

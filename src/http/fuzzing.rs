@@ -5,13 +5,16 @@
 
 #![expect(clippy::missing_panics_doc, reason = "panicking is what the targets are for")]
 
+pub mod mutate;
+
 use super::{
-    BadBody, Body, Coding, Forwarded, Framing, Limits, Request, RequestEdits, RequestView, Response, ResponseEdits,
-    ResponseView, Step, Version,
-    body::{write_chunk_size, write_last_chunk},
+    BadBody, Body, Class, Coding, Forwarded, Framing, Limits, Request, RequestEdits, RequestView, Response,
+    ResponseEdits, ResponseView, Step, Version,
+    body::{trailer_fields, write_chunk_size, write_last_chunk, write_trailer},
     cookie, host, is_field_name, is_field_value, path,
     proxy_protocol::ProxyHeader,
     query,
+    relay::{Pseudo, write_relayed_request, write_relayed_response},
     request::Asked,
     write_request, write_response,
 };
@@ -28,7 +31,14 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("query", query),
     ("path", path),
     ("proxy_protocol", proxy_protocol),
+    ("relayed_request", relayed_request),
+    ("relayed_response", relayed_response),
+    ("trailers", trailers),
 ];
+
+/// What parts of an input stand between, and what a name and its value do. Both are refused wherever they come.
+const PART: u8 = 0x1e;
+const VALUE: u8 = 0x1f;
 
 /// Limits that short inputs reach.
 const TIGHT: Limits = Limits { head: 200, line: 60, target: 30, fields: 5, underscores: true };
@@ -67,7 +77,7 @@ pub fn request(bytes: &[u8]) {
         assert!(second.fields().all(|(name, value)| is_field_name(name) && is_field_value(value)));
         let mut third = Vec::new();
         write_request(second, &edits, &mut third);
-        assert!(third.len() < written.len() + 200);
+        assert!(third.len() < written.len() + 200 + 2 * view.authority().len());
     }
 }
 
@@ -172,6 +182,119 @@ pub fn proxy_protocol(bytes: &[u8]) {
     let read = |bytes: &[u8]| ProxyHeader::read(bytes).map(|header| header.map(|header| header.length));
     pieces_equal_the_whole(bytes, &read(bytes), read);
     let _ = (host::name(bytes), host::port(bytes));
+}
+
+/// Writes a head that came in frames and reads it: it has what was given, and nothing else.
+///
+/// The parts of an input are: what the body is (`e` for none), method, path, authority, protocol, then fields.
+pub fn relayed_request(bytes: &[u8]) {
+    let mut parts = bytes.split(|byte| *byte == PART);
+    let mut part = || parts.next().unwrap_or_default();
+    let (ends, method, path, authority, protocol) = (part() == b"e", part(), part(), part(), part());
+    let given: Vec<_> = parts.map(pair).collect();
+    let pseudo = Pseudo {
+        method,
+        path,
+        authority: (!authority.is_empty()).then_some(authority),
+        tunnel: (!protocol.is_empty()).then_some((protocol, b"bm9uY2U=")),
+    };
+    let mut head = Vec::new();
+    if write_relayed_request(pseudo, || given.iter().copied(), ends, &mut head).is_err() {
+        return;
+    }
+    let mut request = Request::new();
+    let limits = Limits { underscores: true, ..Limits::REQUEST };
+    let Ok(length) = request.read_relayed(&head, &limits) else { return };
+    assert_eq!(length, head.len(), "what was written is one head: {}", head.escape_ascii());
+    let view = request.view(&head);
+    let tunnel = pseudo.tunnel.is_some();
+    assert_eq!((view.method(), view.target()), (if tunnel { &b"GET"[..] } else { method }, path));
+
+    // Whether its letters are those of the authority or of `Host` is of no account.
+    let host = view.authority();
+    let hosts = given.iter().filter(|(name, _)| Class::of(name) == Class::Host).map(|(_, value)| *value);
+    assert!(hosts.chain(pseudo.authority).all(|given| given.eq_ignore_ascii_case(host)));
+    let mut expected: Vec<(&[u8], &[u8])> = vec![(b"Host", host)];
+    let joins = |name: &[u8]| matches!(Class::of(name), Class::Host | Class::Cookie);
+    expected.extend(given.iter().filter(|(name, _)| !joins(name)));
+    let crumbs: Vec<_> =
+        given.iter().filter(|(name, _)| Class::of(name) == Class::Cookie).map(|(_, crumb)| *crumb).collect();
+    // Empty ones before the first that is not leave nothing.
+    let empty = crumbs.iter().take_while(|crumb| crumb.is_empty()).count();
+    let cookie = crumbs[empty..].join(&b"; "[..]);
+    if !crumbs.is_empty() {
+        expected.push((b"Cookie", &cookie));
+    }
+    if let Some((protocol, nonce)) = pseudo.tunnel {
+        expected.extend([(&b"Connection"[..], &b"upgrade"[..]), (b"Upgrade", protocol), (b"Sec-WebSocket-Key", nonce)]);
+    } else if !ends && !given.iter().any(|(name, _)| Class::of(name) == Class::ContentLength) {
+        expected.push((b"Transfer-Encoding", b"chunked"));
+    }
+    assert_eq!(trimmed(view.fields()), trimmed(expected.into_iter()), "{}", head.escape_ascii());
+}
+
+/// Writes the head of an answer that came in frames and reads it: it has what was given, and nothing else.
+///
+/// The parts of an input are: two bytes for the status and the request, then fields.
+pub fn relayed_response(bytes: &[u8]) {
+    let mut parts = bytes.split(|byte| *byte == PART);
+    let [high, low, ..] = parts.next().unwrap_or_default() else { return };
+    let status = 100 + (u16::from(*high) << 2 | u16::from(low & 3)) % 900;
+    let (ends, head_only) = (low & 4 != 0, low & 8 != 0);
+    let given: Vec<_> = parts.map(pair).collect();
+    let mut head = Vec::new();
+    if write_relayed_response(status, given.iter().copied(), ends, head_only, &mut head).is_err() {
+        return;
+    }
+    let asked = Asked { keep_alive: true, head_only, ..Asked::default() };
+    let mut response = Response::new();
+    let Ok(Some(length)) = response.read(&head, asked, &Limits::RESPONSE) else { return };
+    assert_eq!(length, head.len(), "what was written is one head: {}", head.escape_ascii());
+    let view = response.view(&head);
+    assert_eq!(view.status(), status);
+    let mut expected = given.clone();
+    let has_length = given.iter().any(|(name, _)| Class::of(name) == Class::ContentLength);
+    if status >= 200 && !matches!(status, 204 | 304) && !has_length {
+        match (ends, head_only) {
+            (false, _) => expected.push((b"Transfer-Encoding", b"chunked")),
+            (true, false) => expected.push((b"Content-Length", b"0")),
+            (true, true) => {}
+        }
+    }
+    assert_eq!(trimmed(view.fields()), trimmed(expected.into_iter()), "{}", head.escape_ascii());
+}
+
+/// Keeps trailers as lines, and reads them, by themselves and behind the last chunk: they are those that were kept.
+pub fn trailers(bytes: &[u8]) {
+    let mut lines = Vec::new();
+    let given = bytes.split(|byte| *byte == PART).map(pair);
+    let kept: Vec<_> = given.filter(|(name, value)| write_trailer(name, value, &mut lines)).collect();
+    assert_eq!(trimmed(trailer_fields(&lines)), trimmed(kept.into_iter()));
+    let mut last = Vec::new();
+    write_last_chunk(&lines, &mut last);
+    let mut body = Body::new(Framing::Chunked, Coding::Decode);
+    let mut rest = &last[..];
+    while !body.is_done() {
+        match body.feed(rest) {
+            Ok(Step { skip, pass }) => rest = &rest[skip + pass..],
+            // Each may be a trailer; all of them may be too long.
+            Err(_) => return assert!(lines.len() > 4096, "{}", lines.escape_ascii()),
+        }
+    }
+    assert_eq!((body.trailers(), rest), (&lines[..], &b""[..]));
+}
+
+/// A name and its value.
+fn pair(part: &[u8]) -> (&[u8], &[u8]) {
+    let at = part.iter().position(|byte| *byte == VALUE).unwrap_or(part.len());
+    (&part[..at], part.get(at + 1..).unwrap_or_default())
+}
+
+/// Fields without the white space around their values, which is no part of them, and without those with a `_`, of which
+/// the reader drops some.
+fn trimmed<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<(&'a [u8], &'a [u8])> {
+    let fields = fields.filter(|(name, _)| !name.contains(&b'_'));
+    fields.map(|(name, value)| (name, value.trim_ascii())).collect()
 }
 
 /// Holds a reader to this: a prefix is incomplete, or fails like the whole.

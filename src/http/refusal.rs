@@ -20,6 +20,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// The request target is longer than the limit.
     UriTooLong,
+    /// The connection was made for a host with other demands on its clients.
+    Misdirected,
     /// An `Expect` other than `100-continue`.
     ExpectationFailed,
     /// The head is longer, or has more fields, than the limit.
@@ -38,6 +40,8 @@ pub enum Refusal {
     ConnectTimeout,
     /// The endpoint took too long to take the request or to answer.
     UpstreamTimeout,
+    /// The time that the client gave the call (`grpc-timeout`) is over.
+    DeadlineExceeded,
     /// A version other than HTTP/1.0 and HTTP/1.1.
     VersionNotSupported,
 }
@@ -120,10 +124,11 @@ impl Refusal {
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::ExpectationFailed => 417,
+            Self::Misdirected => 421,
             Self::HeadersTooLarge => 431,
             Self::ConnectFailed | Self::UpstreamReset | Self::BadUpstream(_) => 502,
             Self::NoEndpoints | Self::Overloaded => 503,
-            Self::ConnectTimeout | Self::UpstreamTimeout => 504,
+            Self::ConnectTimeout | Self::UpstreamTimeout | Self::DeadlineExceeded => 504,
             Self::VersionNotSupported => 505,
         }
     }
@@ -139,6 +144,7 @@ impl Refusal {
             Self::BodyTooLarge => "body_too_large",
             Self::UriTooLong => "uri_too_long",
             Self::ExpectationFailed => "expectation_failed",
+            Self::Misdirected => "misdirected",
             Self::HeadersTooLarge => "headers_too_large",
             Self::ConnectFailed => "connect_failed",
             Self::UpstreamReset => "upstream_reset",
@@ -147,6 +153,7 @@ impl Refusal {
             Self::Overloaded => "overloaded",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::VersionNotSupported => "version_not_supported",
         }
     }
@@ -162,6 +169,7 @@ impl Refusal {
             Self::BodyTooLarge => "the body is too long",
             Self::UriTooLong => "the request target is too long",
             Self::ExpectationFailed => "the expectation cannot be met",
+            Self::Misdirected => "the connection was made for another host",
             Self::HeadersTooLarge => "the head is too long",
             Self::ConnectFailed => "the service could not be reached",
             Self::UpstreamReset => "the service ended the connection",
@@ -170,6 +178,7 @@ impl Refusal {
             Self::Overloaded => "too much to do at the moment",
             Self::ConnectTimeout => "the service did not accept the connection in time",
             Self::UpstreamTimeout => "the service did not answer in time",
+            Self::DeadlineExceeded => "the deadline of the call has passed",
             Self::VersionNotSupported => "the HTTP version is not supported",
         }
     }
@@ -183,23 +192,29 @@ impl Refusal {
         !matches!(
             self,
             Self::NotFound
+                | Self::Misdirected
                 | Self::ConnectFailed
                 | Self::UpstreamReset
                 | Self::BadUpstream(_)
                 | Self::NoEndpoints
                 | Self::ConnectTimeout
                 | Self::UpstreamTimeout
+                | Self::DeadlineExceeded
         )
     }
 
-    /// The status of gRPC that says the same (google.rpc.Code, as gRPC maps HTTP statuses).
+    /// The status of gRPC that says the same (google.rpc.Code).
+    ///
+    /// A client would make one of the HTTP status by gRPC's own table (http-grpc-status-mapping.md). We differ where we
+    /// know more than the number: what took too long is `DEADLINE_EXCEEDED` and not `UNAVAILABLE`, what was too large
+    /// `RESOURCE_EXHAUSTED` and not `UNKNOWN`, and what no client of gRPC would send `INTERNAL`, as for 400.
     #[must_use]
     pub const fn grpc_status(self) -> u8 {
         match self.status() {
-            400 | 405 | 414 | 417 | 431 | 505 => 13,
+            400 | 405 | 414 | 417 | 505 => 13,
             404 => 12,
             408 | 504 => 4,
-            413 => 8,
+            413 | 431 => 8,
             502 | 503 => 14,
             _ => 2,
         }
@@ -267,6 +282,28 @@ mod tests {
             "the service gave an invalid answer: both Content-Length and Transfer-Encoding"
         );
         assert_eq!(Refusal::BadRequest(Malformed::Ambiguous).to_string(), Malformed::Ambiguous.text());
+    }
+
+    #[test]
+    fn a_refusal_says_to_grpc_what_it_says_to_others() {
+        for (refusal, status, grpc_status) in [
+            (Refusal::BadRequest(Malformed::Path), 400, 13),
+            (Refusal::NotFound, 404, 12),
+            (Refusal::MethodNotAllowed, 405, 13),
+            (Refusal::ClientTimeout, 408, 4),
+            (Refusal::BodyTooLarge, 413, 8),
+            (Refusal::HeadersTooLarge, 431, 8),
+            (Refusal::ConnectFailed, 502, 14),
+            (Refusal::UpstreamReset, 502, 14),
+            (Refusal::BadUpstream(Malformed::Status), 502, 14),
+            (Refusal::NoEndpoints, 503, 14),
+            (Refusal::Overloaded, 503, 14),
+            (Refusal::ConnectTimeout, 504, 4),
+            (Refusal::UpstreamTimeout, 504, 4),
+            (Refusal::DeadlineExceeded, 504, 4),
+        ] {
+            assert_eq!((refusal.status(), refusal.grpc_status()), (status, grpc_status), "{refusal}");
+        }
     }
 
     #[test]

@@ -115,6 +115,10 @@ pub fn write_relayed_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
             if has_length {
                 return Err(Refusal::BadRequest(Malformed::ContentLength));
             }
+            // A token, as the names of fields are, and perhaps a version (RFC 8441, 4): the `h2` crate takes any text.
+            if !protocol.splitn(2, |byte| *byte == b'/').all(token::is_field_name) {
+                return Err(Refusal::BadRequest(Malformed::Connection));
+            }
             out.extend_from_slice(b"Connection: upgrade\r\n");
             write(b"Upgrade", protocol, out);
             write(b"Sec-WebSocket-Key", nonce, out);
@@ -330,6 +334,15 @@ mod tests {
             let written = write_relayed_request(pseudo, || pairs(fields), false, &mut out);
             let read = written.and_then(|()| Request::new().read_relayed(&out, &Limits::REQUEST));
             assert_eq!(read.err(), expected, "{fields:?} {}", out.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_protocol_of_a_tunnel_becomes_no_other_line() {
+        for protocol in [&b"x\r\nevil: 1"[..], b"x\n", b"x y", b"x, h2c", b"x\0", b"", b"x/", b"/x", b"x/1/2"] {
+            let tunnel = Pseudo { method: b"CONNECT", tunnel: Some((protocol, b"bm9uY2U=")), ..get("/chat") };
+            let refused = relay(tunnel, &[], false).map(|(head, _)| head);
+            assert_eq!(refused, Err(Refusal::BadRequest(Malformed::Connection)), "{}", protocol.escape_ascii());
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     body::Framing,
     field::{self, Class, Field, Line, Span, Stop},
     host::is_authority,
+    hsts::Hsts,
     refusal::Accepts,
     token::{self, METHOD, TARGET, is_word},
 };
@@ -55,6 +56,8 @@ pub struct Asked {
     pub safe: bool,
     /// How the client wants to be told of a refusal.
     pub accepts: Accepts,
+    /// What every answer tells the client of https; none where the request did not come by TLS.
+    pub hsts: Option<Hsts>,
 }
 
 // === impl Asked ===

@@ -11,6 +11,7 @@ use super::{
     body::{Coding, Framing},
     field::{Class, Field, Span},
     host::is_authority,
+    hsts,
     relay::has_place_in_frames,
     request::{Asked, RequestView, Version},
     response::ResponseView,
@@ -170,10 +171,13 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
     let until_close = coding == Coding::Decode || coding == Coding::Pass && view.framing() == Framing::UntilClose;
     let keep_alive = asked.keep_alive && edits.keep_alive && !until_close;
 
+    let hsts = asked.hsts.filter(|_| !view.is_interim());
     let changes = Changes { set: edits.set, remove: edits.remove };
     let mut run = Run { bytes: view.bytes, span: Span::default() };
     for field in &view.head.fields {
         let keep = match field.class {
+            // What the endpoint says of it is replaced, as ingress-nginx does.
+            _ if hsts.is_some() && field.name.of(view.bytes).eq_ignore_ascii_case(hsts::NAME) => false,
             Class::ContentLength => describes_length(view) && coding == Coding::Pass,
             // Only an answer to HEAD comes here with it: it says what GET would get.
             Class::TransferEncoding => view.framing() == Framing::None && describes_length(view) && !old,
@@ -200,6 +204,9 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
     if let Some(date) = edits.date.filter(|_| !view.head.has_date && view.status() >= 200) {
         changes.own(b"Date: ", date, out);
     }
+    if let Some(hsts) = hsts {
+        hsts.write(out);
+    }
     for (name, value) in edits.set.iter().chain(edits.add) {
         write_checked(name, value, out);
     }
@@ -209,10 +216,17 @@ pub fn write_response(view: ResponseView<'_>, asked: Asked, edits: &ResponseEdit
 
 /// Gives the fields of a response head, with the edits, to a writer of frames. What is about a connection, and the
 /// framing of HTTP/1, is not among them.
-pub fn response_fields(view: ResponseView<'_>, edits: &ResponseEdits<'_>, mut put: impl FnMut(&[u8], &[u8])) {
+pub fn response_fields(
+    view: ResponseView<'_>,
+    asked: Asked,
+    edits: &ResponseEdits<'_>,
+    mut put: impl FnMut(&[u8], &[u8]),
+) {
     let changes = Changes { set: edits.set, remove: edits.remove };
+    let hsts = asked.hsts.filter(|_| !view.is_interim());
     for field in &view.head.fields {
         let keep = match field.class {
+            _ if hsts.is_some() && field.name.of(view.bytes).eq_ignore_ascii_case(hsts::NAME) => false,
             Class::ContentLength => describes_length(view),
             Class::Server => false,
             class => has_place_in_frames(class),
@@ -224,6 +238,9 @@ pub fn response_fields(view: ResponseView<'_>, edits: &ResponseEdits<'_>, mut pu
     if let Some(date) = edits.date.filter(|_| !view.head.has_date && view.status() >= 200 && !changes.touches(b"Date"))
     {
         put(b"date", date);
+    }
+    if let Some(hsts) = hsts {
+        put(hsts::NAME, &hsts.value());
     }
     for (name, value) in edits.set.iter().chain(edits.add) {
         if is_writable(name, value) {

@@ -7,6 +7,8 @@ use std::{
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
 
+use super::certificates::CertificateGauges;
+
 /// What is counted besides requests: one handle each, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Meters {
@@ -30,6 +32,8 @@ pub struct Meters {
     pub dns_failures: Counter,
     /// Searches that a regex with backtracking gave up.
     pub regex_exhausted: ReadCounter,
+    /// The certificates that serve.
+    pub certificates: CertificateGauges,
     /// Panics outside of workers.
     pub control_ended: Counter,
     publishes: Counter,
@@ -65,7 +69,7 @@ pub struct GaugeVec<const N: usize>(IntGaugeVec);
 // === impl Meters ===
 
 impl Meters {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(registry: &Registry, class: &str) -> Self {
         let counter = |name, help| Counter(counter(registry, name, help));
         let gauge = |name, help| Gauge(register(registry, IntGauge::new(name, help)));
 
@@ -103,6 +107,7 @@ impl Meters {
             )),
             ejections: counter("serin_ejections_total", "Endpoints passed over for a while because they failed"),
             dns_failures: counter("serin_dns_failures_total", "Names that could not be resolved"),
+            certificates: CertificateGauges::new(registry, class),
             regex_exhausted: ReadCounter {
                 shown: self::counter(
                     registry,

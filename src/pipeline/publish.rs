@@ -1,14 +1,19 @@
-//! Puts a translation live: clusters and credentials, then the table, and what is gone last.
+//! Puts a translation live: clusters and credentials, then certificates, then the table, and what is gone last.
+//!
+//! A Secret that no longer can serve keeps its last good certificate for as long as hosts name it and the process lives.
+//! That is the one thing here that depends on more than the objects of now.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
+use tracing::warn;
+
 use crate::{
     key::{ClusterKey, Hostname, RouteId},
-    metrics::{Metrics, RouteLabels, RouteState},
+    metrics::{CertificateLabels, Metrics, RouteLabels, RouteState},
     route::{Host, Route, Table},
     store::Snapshot,
-    tls::CredentialsMap,
-    translate,
+    tls::{Certificate, CertificateSet, Certificates, CredentialsMap, Held},
+    translate::{self, Chosen},
     upstream::{Cluster, Resolver},
 };
 
@@ -25,6 +30,9 @@ pub(super) struct Publisher {
     resolver: Result<Resolver, Arc<str>>,
     clusters: Clusters,
     credentials: CredentialsMap,
+    certificates: Certificates,
+    /// What serves where there is no default certificate of a Secret.
+    fallback: Arc<CertificateSet>,
     table: LiveTable,
     routes: usize,
 }
@@ -39,9 +47,18 @@ impl Publisher {
             resolver,
             clusters: Clusters::default(),
             credentials: CredentialsMap::default(),
+            certificates: Certificates::default(),
+            fallback: Arc::default(),
             table: Table::new(),
             routes: 0,
         }
+    }
+
+    /// Sets what serves where there is no default certificate of a Secret.
+    pub(super) fn set_fallback(&mut self, certificate: Arc<Certificate>) {
+        self.fallback = Arc::new(CertificateSet::of([certificate.into()]));
+        self.certificates.set_default(self.fallback.clone());
+        self.published.certificates.replace(self.certificates.clone());
     }
 
     /// Puts an update live. Returns the number of the table, where it is another than before.
@@ -57,7 +74,7 @@ impl Publisher {
         }
 
         self.publish_credentials(update, translated);
-
+        self.publish_certificates(update, translated);
         let number = self.publish_table(update, translated);
 
         self.drop_credentials(update);
@@ -122,6 +139,45 @@ impl Publisher {
         self.metrics.meters().objects_ignored.set(ignored.values().sum::<usize>() as u64);
     }
 
+    fn publish_certificates(&mut self, update: &Update, translated: &Translated) {
+        if update.certificates.is_empty() && !update.default_certificate {
+            return;
+        }
+        for host in &update.certificates {
+            let chosen = translated.host(host).map_or(&[][..], |output| &output.certificates);
+            let former = self.certificates.host(host).cloned().unwrap_or_default();
+            let set = self.live_set(host.as_str(), chosen, &former);
+            self.certificates.set(host.clone(), (!set.is_empty()).then(|| Arc::new(set)));
+        }
+        if update.default_certificate {
+            let former = self.certificates.default_set().clone();
+            let set = self.live_set("_", translated.default_certificate().map_or(&[], std::slice::from_ref), &former);
+            let set = if set.is_empty() { self.fallback.clone() } else { Arc::new(set) };
+            self.certificates.set_default(set);
+        }
+        self.published.certificates.replace(self.certificates.clone());
+    }
+
+    /// The certificates of a host, which was served with `former` so far. Metrics learn of them.
+    fn live_set(&self, host: &str, chosen: &[Chosen], former: &CertificateSet) -> CertificateSet {
+        let live = |chosen: &Chosen| match &chosen.certificate {
+            Some(certificate) => Some(Held { secret: Some(chosen.secret.clone()), certificate: certificate.clone() }),
+            None => {
+                let kept = former.held().iter().find(|held| held.secret.as_ref() == Some(&chosen.secret)).cloned();
+                let serves = if kept.is_some() { "the last good certificate" } else { "the default certificate" };
+                warn!(host, secret = %chosen.secret, serves, "a Secret has no certificate that can serve");
+                kept
+            }
+        };
+        let set = CertificateSet::of(chosen.iter().filter_map(live));
+        let labels = |held: &Held| labels_of(host, held);
+        let former: Vec<_> = former.held().iter().filter_map(labels).collect();
+        let now: Vec<_> =
+            set.held().iter().filter_map(|held| Some((labels(held)?, held.certificate.not_after().0))).collect();
+        self.metrics.meters().certificates.replace(&former, &now);
+        set
+    }
+
     fn publish_table(&mut self, update: &Update, translated: &Translated) -> Option<u64> {
         let first = self.table.number == 0;
         let default = translated.default_backend().and_then(|key| self.clusters.get(key));
@@ -184,6 +240,21 @@ fn routes_of<B, R>(host: &Host<B, R>) -> usize {
         Host::Routes(host) => host.routes.len(),
         Host::Twin { .. } => 0,
     }
+}
+
+/// How metrics call a certificate; not at all where it is from no Secret.
+fn labels_of(host: &str, held: &Held) -> Option<CertificateLabels> {
+    let secret = held.secret.as_ref()?;
+    let certificate = &held.certificate;
+    Some(CertificateLabels {
+        namespace: secret.namespace.to_string(),
+        host: host.to_owned(),
+        secret_name: secret.name.to_string(),
+        issuer_organization: certificate.issuer_organization().to_owned(),
+        issuer_common_name: certificate.issuer_common_name().to_owned(),
+        serial_number: certificate.serial().to_owned(),
+        public_key_algorithm: certificate.kind().as_str(),
+    })
 }
 
 /// How metrics call a host: as ingress-nginx does, `_` where a rule has none.

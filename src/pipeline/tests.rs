@@ -9,9 +9,10 @@ use crate::{
     metrics::Settings,
     route::{Host, HostTable, PatternFlags},
     source::files,
-    tls::Credentials,
+    tls::{self, Credentials},
 };
 
+mod certificates;
 mod walk;
 
 const SHOP: &str = "
@@ -36,8 +37,8 @@ spec: {ports: [{name: http, port: 80}]}
 struct Harness {
     batches: Sender<Batch>,
     published: Arc<Published>,
-    readiness: Readiness,
     metrics: Metrics,
+    readiness: Readiness,
 }
 
 impl Harness {
@@ -48,11 +49,13 @@ impl Harness {
     fn start_with(options: Options) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
+        let made = tls::testing::certificate(&["made.example"], tls::Made::EcdsaP256);
         let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), Err("this is a test".into()));
+        let pipeline = pipeline.with_fallback(made);
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
         tokio::spawn(pipeline.run(receiver, HoldOff::default(), readiness.block("first snapshot")));
-        Self { batches, published, readiness, metrics }
+        Self { batches, published, metrics, readiness }
     }
 
     async fn apply(&self, manifests: &[&str]) {

@@ -16,7 +16,7 @@ use crate::{
     problem::Problem,
     store::{Change, Snapshot},
     tls::Credentials,
-    translate::{self, ClusterOutput, HostOutput, Options, Read},
+    translate::{self, Chosen, ClusterOutput, HostOutput, Options, Read},
 };
 
 use super::{credentials::Kept, problems::ProblemBook};
@@ -29,6 +29,8 @@ pub(super) struct Translated {
     credentials: Kept,
     default_backend: Option<ClusterKey>,
     default_problem: Option<Problem>,
+    default_certificate: Option<Chosen>,
+    default_certificate_problem: Option<Problem>,
     /// Clusters that the last host stopped naming, for the end of the update.
     orphans: Vec<ClusterKey>,
     host_readers: Readers<Hostname>,
@@ -40,6 +42,10 @@ pub(super) struct Translated {
 pub(super) struct Update {
     /// Hosts whose routes changed, came or went.
     pub(super) hosts: Vec<Hostname>,
+    /// Hosts whose certificates did.
+    pub(super) certificates: Vec<Hostname>,
+    /// Whether the default certificate is another.
+    pub(super) default_certificate: bool,
     /// Clusters whose endpoints changed, and those that are new.
     pub(super) clusters: Vec<ClusterKey>,
     /// Clusters that no host names any more.
@@ -119,6 +125,11 @@ impl Translated {
         self.default_backend.as_ref()
     }
 
+    /// The Secret of the default certificate.
+    pub(super) fn default_certificate(&self) -> Option<&Chosen> {
+        self.default_certificate.as_ref()
+    }
+
     /// Takes in what changed since the last update.
     pub(super) fn update(
         &mut self,
@@ -134,6 +145,7 @@ impl Translated {
             self.translate_host(&host, &mut pass);
         }
         self.find_default_backend(&mut pass);
+        self.find_default_certificate(&mut pass);
         for cluster in self.stale_clusters(changes) {
             self.translate_cluster(&cluster, &mut pass);
         }
@@ -186,6 +198,9 @@ impl Translated {
         let former_table = former_output.as_ref().and_then(|former| former.table.as_ref());
         if former_table != output.table.as_ref() {
             pass.update.hosts.push(host.clone());
+        }
+        if former_output.as_ref().map_or(&[][..], |former| &former.certificates) != output.certificates {
+            pass.update.certificates.push(host.clone());
         }
 
         let nothing = BTreeSet::new();
@@ -265,6 +280,17 @@ impl Translated {
             }
         }
         self.default_backend = found;
+    }
+
+    fn find_default_certificate(&mut self, pass: &mut Pass<'_>) {
+        let problem = translate::default_certificate_problem(pass.snapshot, pass.options);
+        pass.found(self.default_certificate_problem.as_slice(), problem.as_slice());
+        self.default_certificate_problem = problem;
+        let found = translate::default_certificate(pass.snapshot, pass.options);
+        if found != self.default_certificate {
+            self.default_certificate = found;
+            pass.update.default_certificate = true;
+        }
     }
 
     fn drop_unused(&mut self, pass: &mut Pass<'_>) {

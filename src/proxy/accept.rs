@@ -6,7 +6,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -95,7 +95,8 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     let (worker, door) = (Rc::clone(worker), Rc::clone(door));
     tokio::task::spawn_local(async move {
         let _open = Open { worker: &worker, _alive: worker.connections.enter() };
-        isolated(&worker, peer.ip(), serve(&worker, door, stream, peer, &counted)).await;
+        let serving = pin!(serve(&worker, door, stream, peer, &counted));
+        isolated(&worker, peer.ip(), serving).await;
     });
 }
 
@@ -120,7 +121,7 @@ async fn serve<C: Connect>(
     peer: SocketAddr,
     counted: &Counted,
 ) {
-    let caller = if worker.config.trust.proxy_protocol {
+    let mut caller = if worker.config.trust.proxy_protocol {
         // Boxed, so that other connections have no room for it.
         let Some(caller) = Box::pin(introduce(worker, door, peer.ip(), &socket)).await else { return };
         caller
@@ -135,6 +136,7 @@ async fn serve<C: Connect>(
             None => return,
         },
     };
+    caller.server_name = stream.server_name().map(Into::into);
     let (stream, before) = match stream.alpn() {
         Some(b"h2") => (stream, Buffer::default()),
         // Without a word of the client's it is HTTP/1, unless it begins with the preface of HTTP/2.
@@ -148,8 +150,13 @@ async fn serve<C: Connect>(
 }
 
 /// Does `work` for a client. A panic ends it, is counted and logged, and nothing else.
-pub(crate) async fn isolated<C: Connect>(worker: &Worker<C>, client: IpAddr, work: impl Future<Output = ()>) {
-    let mut work = pin!(work);
+///
+/// The work is pinned by the caller: what is moved into a future takes its room there twice.
+pub(crate) async fn isolated<C: Connect>(
+    worker: &Worker<C>,
+    client: IpAddr,
+    mut work: Pin<&mut impl Future<Output = ()>>,
+) {
     let isolated = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(())) => Poll::Ready(None),

@@ -26,6 +26,8 @@ pub(crate) struct Caller {
     pub(crate) scheme: Scheme,
     /// Whether a PROXY header says that the client used https, whatever fields of requests say.
     pub(crate) surely_https: bool,
+    /// The name that it gave in its handshake, empty where it gave none; none where there was no handshake.
+    pub(crate) server_name: Option<Box<str>>,
 }
 
 // === impl Door ===
@@ -49,7 +51,7 @@ impl Caller {
     pub(crate) fn new(door: Rc<Door>, address: IpAddr) -> Self {
         let address = address.to_canonical();
         let scheme = if door.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        Self { door, address, address_text: address.to_string().into(), scheme, surely_https: false }
+        Self { door, address, address_text: address.to_string().into(), scheme, surely_https: false, server_name: None }
     }
 
     /// A caller whom a PROXY header names. It wanted to reach `port`, which is what counts as the port; 443 means https, as

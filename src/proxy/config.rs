@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::pool::PoolLimits;
-use crate::http::{self, forwarded::Trust};
+use crate::http::{self, Hsts, forwarded::Trust};
 
 /// The settings of the proxy. The defaults are ingress-nginx's, where it has the setting.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +18,8 @@ pub struct Config {
     pub listen_tls: Vec<SocketAddr>,
     /// Whether clients are offered HTTP/2.
     pub http2: bool,
+    /// What answers over TLS tell clients of https (`hsts`).
+    pub hsts: Option<Hsts>,
     /// How many threads serve.
     pub workers: NonZeroUsize,
     /// How many client connections a worker holds (`max-worker-connections`). More are turned away, and counted.
@@ -27,8 +29,8 @@ pub struct Config {
     /// They take more memory than the connections of [`Config::connections`], and come in bursts: when a gateway starts,
     /// all clients come at once.
     pub handshakes: usize,
-    /// How long a handshake may take. A tenth of it is long for two round trips; ingress-nginx's 60 seconds would let a
-    /// few strangers hold all of [`Config::handshakes`].
+    /// How long a handshake may take. Two round trips over the worst of links fit in; with ingress-nginx's 60 seconds, few
+    /// strangers could hold all of [`Config::handshakes`].
     pub handshake_timeout: Duration,
     /// How long a connection may be idle between requests (`keep-alive`); zero closes it after the first.
     pub keep_alive: Duration,
@@ -59,8 +61,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 80))],
-            listen_tls: Vec::new(),
+            listen_tls: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 443))],
             http2: true,
+            hsts: Some(Hsts::default()),
             workers: NonZeroUsize::MIN,
             connections: 16_384,
             handshakes: 4096,

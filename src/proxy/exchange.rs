@@ -44,7 +44,7 @@ pub(crate) enum Ended {
     Switched,
     /// The endpoint gave no answer, or one that is to be sought elsewhere; the client was sent nothing of it.
     Unanswered(Failure),
-    /// The client did not send what it has to; it was sent nothing.
+    /// The client did not send what it has to, or gives it no more time; it was sent nothing.
     Refused(Refusal),
     /// The answer broke off. The client must see that it is not whole: its connection must be cut.
     Truncated,
@@ -61,6 +61,8 @@ pub(crate) enum Failure {
     ConnectTimeout,
     /// It ended the connection, before any byte of an answer where `early`.
     Closed { early: bool },
+    /// It said that it has done nothing with the request.
+    Refused,
     /// It did not take the request or did not answer in time.
     Timeout,
     /// What it answered is not HTTP.
@@ -75,6 +77,8 @@ pub(crate) struct Exchange<'a, 'w, D, U> {
     pub(crate) up: &'a mut U,
     pub(crate) timer: &'a Timer,
     pub(crate) patience: &'a Patience,
+    /// When all of it must be over, by the client's own word.
+    pub(crate) deadline: Deadline,
     pub(crate) replay: &'a mut Replay,
     pub(crate) reply: &'a mut Reply<'w>,
     progress: Progress,
@@ -133,10 +137,11 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         up: &'a mut U,
         timer: &'a Timer,
         patience: &'a Patience,
+        deadline: Deadline,
         replay: &'a mut Replay,
         reply: &'a mut Reply<'w>,
     ) -> Self {
-        Self { down, up, timer, patience, replay, reply, progress: Progress::default() }
+        Self { down, up, timer, patience, deadline, replay, reply, progress: Progress::default() }
     }
 
     /// Whether all of the request was sent.
@@ -157,7 +162,9 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         if let Poll::Ready(ended) = self.poll_response(cx) {
             return Poll::Ready(ended);
         }
-        if self.request_is_sent() && self.down.poll_gone(cx).is_ready() {
+        // A client whose body is being read says so there.
+        let waits_for_endpoint = self.request_is_sent() || self.progress.request.waits_for == Side::Sink;
+        if waits_for_endpoint && self.down.poll_gone(cx).is_ready() {
             return Poll::Ready(Ended::Gone);
         }
         self.watch();
@@ -267,6 +274,8 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     fn watch(&mut self) {
         let Progress { request, request_state, head, response, interim, on_request, on_response } = &mut self.progress;
         let wait_on_request = match (*request_state, request.waits_for) {
+            // One whose request is being answered may be silent: it may be listening, as in gRPC.
+            (RequestState::Sending, Side::Source) if head.is_some() => Wait::Nobody,
             (RequestState::Sending, Side::Source) => Wait::Body,
             (RequestState::Sending, Side::Sink) => Wait::Send,
             _ => Wait::Nobody,
@@ -277,10 +286,12 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
             (None, _) | (_, Side::Source) => Wait::Read,
             (_, Side::Sink) => Wait::Write,
         };
+        // And an endpoint that is told more may be listening, too. Where neither says anything, it is late.
+        let told = if head.is_some() { request.moved } else { 0 };
         let changed = on_request.update(wait_on_request, request.moved, self.timer, self.patience)
-            | on_response.update(wait_on_response, response.moved + *interim, self.timer, self.patience);
+            | on_response.update(wait_on_response, response.moved + *interim + told, self.timer, self.patience);
         if changed {
-            self.timer.arm(on_request.deadline.min(on_response.deadline));
+            self.timer.arm(on_request.deadline.min(on_response.deadline).min(self.deadline));
         }
     }
 
@@ -288,6 +299,12 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     fn overdue(&self) -> Option<Ended> {
         let Progress { head, on_request, on_response, .. } = &self.progress;
         let clock = self.timer.clock();
+        if clock.has_passed(self.deadline) {
+            return Some(match head {
+                None => Ended::Refused(Refusal::DeadlineExceeded),
+                Some(_) => Ended::Truncated,
+            });
+        }
         let late = [on_request, on_response].into_iter().find(|watch| clock.has_passed(watch.deadline))?;
         Some(match (late.wait, head) {
             (Wait::Nobody, _) => return None,
@@ -307,7 +324,7 @@ impl Failure {
         match self {
             Self::Connect => Refusal::ConnectFailed,
             Self::ConnectTimeout => Refusal::ConnectTimeout,
-            Self::Closed { .. } | Self::Status(_) => Refusal::UpstreamReset,
+            Self::Closed { .. } | Self::Refused | Self::Status(_) => Refusal::UpstreamReset,
             Self::Timeout => Refusal::UpstreamTimeout,
             Self::Invalid(refusal) => *refusal,
         }
@@ -326,6 +343,7 @@ impl From<HeadError> for Failure {
     fn from(error: HeadError) -> Self {
         match error {
             HeadError::Closed { early } => Self::Closed { early },
+            HeadError::Refused => Self::Refused,
             HeadError::Bad(refusal) => Self::Invalid(refusal),
         }
     }

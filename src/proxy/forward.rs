@@ -22,7 +22,7 @@ use super::{
     retry::{Failed, Next, Tries},
     seam::{Downstream, Upstream},
     session::Selection,
-    timer::{Timer, until_fired},
+    timer::{Deadline, Timer, until_fired},
     worker::Worker,
 };
 use crate::{
@@ -49,6 +49,8 @@ pub(crate) struct Job<'t> {
     pub(crate) scheme: Scheme,
     /// Empty where nothing depends on it.
     pub(crate) user_agent: Vec<u8>,
+    /// How long the client gives all of it (`grpc-timeout`).
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What became of a request.
@@ -73,6 +75,8 @@ struct Attempts<'a, C: Connect, D> {
     timer: &'a Timer,
     tls: Option<&'a Connector>,
     connect_timeout: Duration,
+    /// When all tries must be over.
+    deadline: Deadline,
     outbox: &'a mut Outbox,
     patience: Patience,
     replay: Replay,
@@ -241,7 +245,7 @@ fn report<C: Connect>(worker: &Worker<C>, lease: &mut Lease, failure: &Failure, 
             }
         }
         Failure::Status(_) | Failure::Invalid(_) => lease.succeeded(began.elapsed(), now),
-        Failure::Timeout => {}
+        Failure::Timeout | Failure::Refused => {}
     }
 }
 
@@ -280,6 +284,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
             timer,
             tls,
             connect_timeout: timeouts.connect,
+            deadline: job.timeout.map_or(Deadline::NEVER, |timeout| worker.clock.deadline(timeout)),
             outbox,
             patience,
             replay: Replay::default(),
@@ -298,14 +303,14 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
             Some(connection) => Ok(connection),
             // Boxed, so that an idle connection has no room for it.
             None => {
-                self.timer.set(self.connect_timeout);
+                self.timer.arm(self.connect_by());
                 let connected = Box::pin(connect(worker, self.timer, lease, self.tls)).await;
                 connected.map(|stream| worker.pool.adopt(stream))
             }
         };
         let Pooled { stream, life } = match connected {
             Ok(connection) => connection,
-            Err(failure) => return Tried::not_connected(failure),
+            Err(failure) => return self.not_connected(failure),
         };
         facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
         let outbox = std::mem::take(self.outbox);
@@ -327,10 +332,10 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
     /// Tries an endpoint over HTTP/2, on a stream of a connection that others use, too.
     async fn over_http2(&mut self, lease: &Lease, fresh: bool, began: Instant, facts: &mut Try) -> Tried<C::Stream> {
         let worker = self.worker;
-        self.timer.set(self.connect_timeout);
+        self.timer.arm(self.connect_by());
         let session = match Box::pin(session(worker, self.timer, lease, self.tls, fresh)).await {
             Ok(session) => session,
-            Err(failure) => return Tried::not_connected(failure),
+            Err(failure) => return self.not_connected(failure),
         };
         let reused = session.reused;
         facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
@@ -345,9 +350,23 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
         Tried { ended, seen, reused, switched: None }
     }
 
+    /// Until when the endpoint has to be connected to.
+    fn connect_by(&self) -> Deadline {
+        self.worker.clock.deadline(self.connect_timeout).min(self.deadline)
+    }
+
+    /// A try that ended before there was a connection. It is no fault of the endpoint's where the client gave it no time.
+    fn not_connected(&self, failure: Failure) -> Tried<C::Stream> {
+        let is_over = matches!(failure, Failure::ConnectTimeout) && self.worker.clock.has_passed(self.deadline);
+        let ended = if is_over { Ended::Refused(Refusal::DeadlineExceeded) } else { Ended::Unanswered(failure) };
+        Tried { ended, seen: false, reused: false, switched: None }
+    }
+
     /// Sends the request, and passes the answer on. Returns also whether all of the request was sent.
     async fn exchange<U: Upstream>(&mut self, up: &mut U, facts: &mut Try) -> (Ended, bool) {
-        let mut exchange = Exchange::new(self.down, up, self.timer, &self.patience, &mut self.replay, &mut self.reply);
+        let (timer, patience) = (self.timer, &self.patience);
+        let mut exchange =
+            Exchange::new(self.down, up, timer, patience, self.deadline, &mut self.replay, &mut self.reply);
         let ended = poll_fn(|cx| exchange.poll(cx)).await;
         let request_is_sent = exchange.request_is_sent();
         facts.body_bytes = up.body_received();
@@ -359,14 +378,6 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
         self.outbox.rewind();
         self.replay.rewind();
         self.reply.headed = None;
-    }
-}
-
-// === impl Tried ===
-
-impl<S> Tried<S> {
-    fn not_connected(failure: Failure) -> Self {
-        Self { ended: Ended::Unanswered(failure), seen: false, reused: false, switched: None }
     }
 }
 

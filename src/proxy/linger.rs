@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How long at most (nginx's `lingering_time`).
-pub(crate) const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(30);
 /// How long at most while nothing comes (nginx's `lingering_timeout`).
 pub(crate) const QUIET: Duration = Duration::from_secs(5);
 

@@ -13,6 +13,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// How many connections the kernel keeps for a worker that is busy.
 pub(crate) const BACKLOG: i32 = 8192;
 
+/// How many bytes may wait in the kernel for a client, beyond those that are on their way. Left alone, it takes megabytes
+/// for each client that does not read: a few hundred of them use up the memory that the whole machine has for TCP.
+const UNSENT: u32 = 256 << 10;
+
 /// Binds `address` once for each of `count` workers. Port 0 is any free port, the same for all.
 ///
 /// # Errors
@@ -39,6 +43,8 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it. Where the kernel has no such option, it keeps to its own limits.
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -53,7 +59,10 @@ fn without_v6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv6Addr, TcpStream};
+    use std::{
+        io::Write,
+        net::{Ipv6Addr, TcpStream},
+    };
 
     use super::*;
 
@@ -63,6 +72,21 @@ mod tests {
         let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
         assert_eq!(ports.len(), 3);
         assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+    }
+
+    #[test]
+    fn what_a_client_does_not_read_waits_up_to_a_limit() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut waiting = 0;
+        while let Ok(sent) = stream.write(&[0; 16 << 10]) {
+            waiting += sent;
+        }
+        // With what the client's own side of the kernel holds.
+        assert!(waiting < 1 << 20, "{waiting} bytes");
     }
 
     #[test]

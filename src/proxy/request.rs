@@ -59,6 +59,7 @@ pub(crate) type RequestId = SmallVec<[u8; 32]>;
 
 /// A request as the decision wants to see it.
 struct Asking<'a> {
+    server_name: Option<&'a str>,
     view: RequestView<'a>,
     origin: &'a Origin<'a>,
     request_id: &'a [u8],
@@ -93,7 +94,7 @@ pub(crate) fn begin<'t, C: Connect>(
 
     let origin = Origin::of(&worker.config.trust, caller, view);
     record.client = Some(origin.address);
-    let asking = Asking { view, origin: &origin, request_id: &request_id };
+    let asking = Asking { server_name: caller.server_name.as_deref(), view, origin: &origin, request_id: &request_id };
     let mut draw = worker.draw.borrow_mut();
     let plan = route::decide(table, &asking, &mut *draw, worker.unix_time(), |cluster| cluster.is_up(), &mut NoTrace);
     let mut body_limit = u64::MAX;
@@ -109,6 +110,7 @@ pub(crate) fn begin<'t, C: Connect>(
                     Then::Redirect { status: 200, location: Vec::new() }
                 }
                 Why::NoRoute => Then::Refuse(Refusal::NotFound),
+                Why::Misdirected => Then::Refuse(Refusal::Misdirected),
                 Why::NoEndpoints => Then::Refuse(Refusal::NoEndpoints),
                 Why::BadPath => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::Path)),
                 Why::NoHost => Then::Refuse(Refusal::BadRequest(crate::http::Malformed::NoHost)),
@@ -144,13 +146,14 @@ pub(crate) fn begin<'t, C: Connect>(
                     set_cookie: plan.set_cookie,
                     scheme: origin.scheme,
                     user_agent: user_agent.map(<[u8]>::to_vec).unwrap_or_default(),
+                    timeout: view.grpc_timeout(),
                 };
                 Then::Forward(job, outbox)
             }
         }
     };
     Begun {
-        asked: view.asked(),
+        asked: Asked { hsts: worker.hsts(caller), ..view.asked() },
         framing: view.framing(),
         expects_continue: view.expects_continue(),
         body_limit,
@@ -224,6 +227,10 @@ impl Request for Asking<'_> {
 
     fn port(&self) -> u16 {
         self.origin.port
+    }
+
+    fn server_name(&self) -> Option<&[u8]> {
+        self.server_name.map(str::as_bytes)
     }
 
     fn request_id(&self) -> &[u8] {

@@ -86,7 +86,7 @@ impl Tries {
         }
         let on = &self.policy.on;
         let wanted = match failed.failure {
-            Failure::Connect | Failure::Closed { .. } => on.error,
+            Failure::Connect | Failure::Closed { .. } | Failure::Refused => on.error,
             Failure::ConnectTimeout | Failure::Timeout => on.timeout,
             Failure::Invalid(_) => on.invalid_header,
             Failure::Status(_) => true,
@@ -134,6 +134,7 @@ mod tests {
     fn what_must_not_be_repeated_and_may_have_been_seen_is_not_unless_told() {
         let default = Retry::default();
         assert_eq!(judge(default, false, &Failure::Connect, false, false), Next::Other);
+        assert_eq!(judge(default, false, &Failure::Refused, false, true), Next::Other);
         assert_eq!(judge(default, false, &CLOSED, true, false), Next::Nobody);
         assert_eq!(judge(default, false, &CLOSED, true, true), Next::Nobody);
         let told = policy(RetryOn { error: true, non_idempotent: true, ..RetryOn::default() });
@@ -145,6 +146,7 @@ mod tests {
         let off = policy(RetryOn::default());
         assert_eq!(judge(off, true, &CLOSED, true, true), Next::Same);
         assert_eq!(judge(off, false, &CLOSED, false, true), Next::Same);
+        assert_eq!(judge(off, false, &Failure::Refused, false, true), Next::Nobody, "it has not been closed");
         let late = Failure::Closed { early: false };
         assert_eq!(judge(off, true, &late, true, true), Next::Nobody, "a part of an answer had come");
     }

@@ -54,7 +54,7 @@ pub(crate) trait Downstream: Source + Sink {
     /// Puts the head of an answer before the bytes that are sent next, and tells how its body must come.
     fn answer(&mut self, head: ResponseView<'_>, edits: &ResponseEdits<'_>) -> Coding;
 
-    /// Whether the client has left, as far as is known. Registers for news of it.
+    /// Whether the client has left, as far as is known. Registers for news of it. Called where the body is not being read.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -108,6 +108,8 @@ pub(crate) enum SourceError {
 pub(crate) enum HeadError {
     /// The connection was closed, or broke. `early` where not one byte had come.
     Closed { early: bool },
+    /// The endpoint has done nothing with the request, and says so, on a connection that goes on.
+    Refused,
     /// The bytes are no head.
     Bad(Refusal),
 }

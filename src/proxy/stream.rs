@@ -46,6 +46,18 @@ impl Stream {
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
         }
     }
+
+    /// The name that a client gave in its handshake, empty where it gave none; none where there was no handshake.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(match &**stream {
+                TlsStream::Server(stream) => stream.get_ref().1.server_name().unwrap_or_default(),
+                TlsStream::Client(_) => "",
+            }),
+        }
+    }
 }
 
 /// A client that is not told of the end by TLS itself must take it for an attack.

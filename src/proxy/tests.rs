@@ -98,23 +98,26 @@ macro_rules! http1 {
     };
 }
 
-/// TLS from clients.
-macro_rules! tls {
+/// Plain connections: frames, which are the same over TLS; what is told of a connection that shows less than TLS does; and
+/// the kernel's queue, in which over TLS a client would wait for a handshake before it asks.
+macro_rules! plain_clients {
     () => {
-        #[path = "tls.rs"]
-        mod tls;
-    };
-}
-
-/// What is told of a connection, which shows less than TLS and frames do.
-macro_rules! tellings {
-    () => {
+        #[path = "floods.rs"]
+        mod floods;
         #[path = "forwarded.rs"]
         mod forwarded;
         #[path = "introductions.rs"]
         mod introductions;
         #[path = "queue.rs"]
         mod queue;
+    };
+}
+
+/// TLS from clients.
+macro_rules! tls {
+    () => {
+        #[path = "tls.rs"]
+        mod tls;
     };
 }
 
@@ -158,8 +161,7 @@ macro_rules! http2_frames {
     };
 }
 
-suite!(http1_to_http1: HTTP1 to HTTP1, messages timeouts upgrades http1_clients http1_endpoints http1 connectors http2_frames
-    tellings);
+suite!(http1_to_http1: HTTP1 to HTTP1, messages timeouts upgrades http1_clients plain_clients http1_endpoints http1 connectors http2_frames);
 suite!(http1_tls_to_http1_tls: HTTP1_TLS to HTTP1_TLS, messages timeouts upgrades http1_clients http1_endpoints http1 tls);
 suite!(http1_to_http2: HTTP1 to HTTP2, messages timeouts http1_clients http2_endpoints);
 suite!(http1_tls_to_http2_tls: HTTP1_TLS to HTTP2_TLS, messages http1_clients http2_frames);

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 use super::{
     Config, RoutingTable, Shared,
+    caller::Caller,
     connect::{Connect, Line},
     h2::Sessions,
     log::Log,
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     draw::{Draw, Random},
-    http::{Request, Response},
+    http::{Hsts, Request, Response},
     lifecycle::Group,
     metrics,
     tls::Connectors,
@@ -128,6 +129,11 @@ impl<C: Connect> Worker<C> {
             *held = Rc::new(HeldTable(self.shared.table.get()));
         }
         Rc::clone(&held)
+    }
+
+    /// What a caller is told of https.
+    pub(crate) fn hsts(&self, caller: &Caller) -> Option<Hsts> {
+        self.config.hsts.filter(|_| caller.server_name.is_some())
     }
 
     /// Milliseconds of the clock that all workers share, as [`crate::upstream`] wants them.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{
-    AffinityPlan, Algorithm, Canary, Host, HostMatch, HostTable, PathMatch, Route, Side, SslRedirect, Table,
+    AffinityPlan, Algorithm, Canary, ClientCertificates, Host, HostMatch, HostTable, PathMatch, Route, Side,
+    SslRedirect, Table,
     choose::{self, Choice},
     fields, redirect,
     rewrite::{self, Rewritten},
@@ -34,6 +35,8 @@ pub trait Request {
     fn scheme(&self) -> Scheme;
     /// The port that the client used, as far as it is believed: the listener's otherwise.
     fn port(&self) -> u16;
+    /// The name that the client gave in its TLS handshake, empty where it gave none; none where there was no handshake.
+    fn server_name(&self) -> Option<&[u8]>;
     /// The request id: the client's or a new one.
     fn request_id(&self) -> &[u8];
 }
@@ -72,6 +75,8 @@ pub enum Why {
     NoRoute,
     /// The route has no backend that is up: 503.
     NoEndpoints,
+    /// The connection was made for a host that asks its clients for other certificates: 421.
+    Misdirected,
     /// The path cannot be read: 400.
     BadPath,
     /// It would be redirected to https and names no host: 400.
@@ -133,8 +138,9 @@ pub enum Step {
 /// `now` is the time in seconds since 1970, for policies that depend on it; `up` tells whether a backend has an endpoint
 /// that may serve. A request that is only sent on allocates nothing here.
 ///
-/// The order is: the host, the path, redirects of the host, the route or a health check, its redirects (to the path with a slash, to a
-/// fixed place, to https), the side, the changes. A redirect needs no endpoint.
+/// The order is: the host, whether the connection may be used for it, the path, redirects of the host, the route or a health
+/// check, its redirects (to the path with a slash, to a fixed place, to https), the side, the changes. A redirect needs no
+/// endpoint.
 pub fn decide<'t, B, R>(
     table: &'t Table<B, R>,
     request: &impl Request,
@@ -154,6 +160,9 @@ pub fn decide<'t, B, R>(
         return answer(None, Why::BadPath);
     };
     let host = if any { table.host(&Hostname::any()) } else { find_host(table, request.authority(), trace) };
+    if is_misdirected(table, host.map(|host| &**host), request, trace) {
+        return answer(None, Why::Misdirected);
+    }
     let routes = match host.map(|host| &**host) {
         Some(Host::Twin { to, status }) => {
             let location = redirect::to_twin(request, to.as_str());
@@ -214,6 +223,38 @@ fn find_host<'t, B, R>(
         }
     }
     found.map(|(_, host)| host)
+}
+
+/// Whether the client would get round what a host asks of its clients, by a connection that was made for another.
+///
+/// What was agreed on in the handshake was for the host that the server name stands for. A host that asks for the same,
+/// or both for nothing, may share the connection (RFC 9110, section 7.4).
+fn is_misdirected<B, R>(
+    table: &Table<B, R>,
+    host: Option<&Host<B, R>>,
+    request: &impl Request,
+    trace: &mut impl Trace,
+) -> bool {
+    let Some(name) = request.server_name() else { return false };
+    if name.eq_ignore_ascii_case(http::host::name(request.authority())) && request.target() != b"*" {
+        return false;
+    }
+    let of_name =
+        if name.is_empty() { table.host(&Hostname::any()) } else { table.find_host(name).map(|(_, host)| host) };
+    let (asked, asks) = (of_name.and_then(|host| host.client_certificates()), host.and_then(Host::client_certificates));
+    if asked == asks {
+        return false;
+    }
+    trace.note(|| {
+        let shown = |asks: Option<&ClientCertificates>| asks.map_or("nothing".to_owned(), ToString::to_string);
+        let name = if name.is_empty() { "no server name".into() } else { String::from_utf8_lossy(name) };
+        Step::Note(format!(
+            "the connection is for {name}, which asks clients for {}; this host asks for {}",
+            shown(asked),
+            shown(asks)
+        ))
+    });
+    true
 }
 
 /// The route of a path, and how well it fits. Those who watch are told of all routes.

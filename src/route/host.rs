@@ -1,6 +1,6 @@
 //! The routes of a host, and who serves each.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ pub struct HostTable<B, R> {
     pub name: Hostname,
     /// Where `/` alone is redirected to (`app-root`).
     pub app_root: Option<Arc<str>>,
+    /// What is asked of the certificates of clients.
+    pub client_certificates: Option<ClientCertificates>,
     /// Where they are regexes, in the order in which they are tried.
     pub routes: Vec<Arc<Route<B, R>>>,
     /// Finds the position of a route by the path; shared with tables that only differ in `B` and `R`.
@@ -23,11 +25,17 @@ pub struct HostTable<B, R> {
     index: Arc<PathIndex>,
 }
 
+/// What a host asks of the certificates of its clients, in words. Two hosts whose words are equal ask for the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(transparent)]
+pub struct ClientCertificates(Arc<str>);
+
 /// Collects the routes of a host and builds the index.
 #[derive(Debug)]
 pub struct HostBuilder<B, R> {
     name: Hostname,
     app_root: Option<Arc<str>>,
+    client_certificates: Option<ClientCertificates>,
     routes: Vec<Arc<Route<B, R>>>,
 }
 
@@ -75,6 +83,21 @@ pub struct RouteMatch<'t, B, R> {
     pub route: &'t Arc<Route<B, R>>,
 }
 
+// === impl ClientCertificates ===
+
+impl ClientCertificates {
+    /// What is asked, in words.
+    pub fn new(words: impl Into<Arc<str>>) -> Self {
+        Self(words.into())
+    }
+}
+
+impl fmt::Display for ClientCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 // === impl HostTable ===
 
 impl<B, R> HostTable<B, R> {
@@ -97,6 +120,7 @@ impl<B, R> HostTable<B, R> {
         HostTable {
             name: self.name.clone(),
             app_root: self.app_root.clone(),
+            client_certificates: self.client_certificates.clone(),
             routes: self.routes.iter().map(|route| Arc::new(route.map(&mut backend, &mut state))).collect(),
             index: self.index.clone(),
         }
@@ -106,7 +130,10 @@ impl<B, R> HostTable<B, R> {
 /// The index follows from the routes.
 impl<B: PartialEq, R: PartialEq> PartialEq for HostTable<B, R> {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.app_root == other.app_root && self.routes == other.routes
+        self.name == other.name
+            && self.app_root == other.app_root
+            && self.client_certificates == other.client_certificates
+            && self.routes == other.routes
     }
 }
 
@@ -116,13 +143,20 @@ impl<B, R> HostBuilder<B, R> {
     /// A host without routes.
     #[must_use]
     pub fn new(name: Hostname) -> Self {
-        Self { name, app_root: None, routes: Vec::new() }
+        Self { name, app_root: None, client_certificates: None, routes: Vec::new() }
     }
 
     /// Redirects `/` alone to a path (`app-root`).
     #[must_use]
     pub fn app_root(mut self, path: impl Into<Option<Arc<str>>>) -> Self {
         self.app_root = path.into();
+        self
+    }
+
+    /// Asks this of the certificates of clients (`auth-tls-secret`).
+    #[must_use]
+    pub fn client_certificates(mut self, asks: impl Into<Option<ClientCertificates>>) -> Self {
+        self.client_certificates = asks.into();
         self
     }
 
@@ -153,7 +187,13 @@ impl<B, R> HostBuilder<B, R> {
             });
         }
         let index = PathIndex::new(self.routes.iter().map(|route| (&route.path, &*route.id.path)));
-        HostTable { name: self.name, app_root: self.app_root, routes: self.routes, index: Arc::new(index) }
+        HostTable {
+            name: self.name,
+            app_root: self.app_root,
+            client_certificates: self.client_certificates,
+            routes: self.routes,
+            index: Arc::new(index),
+        }
     }
 }
 

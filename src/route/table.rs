@@ -10,7 +10,7 @@ use std::{
 use foldhash::fast::FixedState;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use super::{HostTable, Route};
+use super::{ClientCertificates, HostTable, Route};
 use crate::{http, key::Hostname};
 
 /// In how many parts the map of hosts is; a changed table shares all but one with the former.
@@ -239,6 +239,15 @@ impl std::borrow::Borrow<[u8]> for HostKey {
 // === impl Host ===
 
 impl<B, R> Host<B, R> {
+    /// What it asks of the certificates of its clients. A host that only redirects asks for nothing.
+    #[must_use]
+    pub fn client_certificates(&self) -> Option<&ClientCertificates> {
+        match self {
+            Self::Routes(host) => host.client_certificates.as_ref(),
+            Self::Twin { .. } => None,
+        }
+    }
+
     /// The same host with backends named, and routes carried, in another way.
     pub fn map<C, S>(&self, mut backend: impl FnMut(&B) -> C, mut state: impl FnMut(&Route<B, R>) -> S) -> Host<C, S> {
         match self {

@@ -25,6 +25,7 @@ struct Ask {
     client: IpAddr,
     scheme: Scheme,
     port: u16,
+    server_name: Option<&'static str>,
 }
 
 /// A route to `stable`, by default `foo/info` (Prefix).
@@ -41,6 +42,7 @@ fn ask() -> Ask {
         client: [192, 0, 2, 7].into(),
         scheme: Scheme::Http,
         port: 80,
+        server_name: None,
     }
 }
 
@@ -100,6 +102,10 @@ impl Request for Ask {
 
     fn port(&self) -> u16 {
         self.port
+    }
+
+    fn server_name(&self) -> Option<&[u8]> {
+        self.server_name.map(str::as_bytes)
     }
 
     fn request_id(&self) -> &[u8] {

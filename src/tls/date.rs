@@ -1,6 +1,6 @@
 //! Moments of a certificate.
 
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use serde::{Serialize, Serializer};
 
@@ -17,6 +17,13 @@ impl Date {
     #[must_use]
     pub const fn days_after(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0).div_euclid(DAY)
+    }
+}
+
+impl From<SystemTime> for Date {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 }
 

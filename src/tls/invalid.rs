@@ -3,9 +3,9 @@
 /// Why bytes are no certificate with its key.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum InvalidCertificate {
-    #[error("it has no `tls.crt`")]
+    #[error("there is no `tls.crt`")]
     NoCertificateFile,
-    #[error("it has no `tls.key`")]
+    #[error("there is no `tls.key`")]
     NoKeyFile,
     #[error("`tls.crt` is no PEM: {0}")]
     Pem(String),
@@ -28,6 +28,15 @@ pub enum InvalidCertificate {
 // === impl InvalidCertificate ===
 
 impl InvalidCertificate {
+    /// Whether it is `tls.key` that is to be mended, not `tls.crt`.
+    #[must_use]
+    pub const fn is_about_key(&self) -> bool {
+        matches!(
+            self,
+            Self::NoKeyFile | Self::KeyPem(_) | Self::NoKey | Self::EncryptedKey | Self::Key | Self::KeyDoesNotFit
+        )
+    }
+
     /// What to do about it, without a full stop.
     #[must_use]
     pub const fn mend(&self) -> &'static str {

@@ -47,18 +47,12 @@ pub enum Made {
 /// Where there is no randomness to be had.
 pub fn self_signed(now: SystemTime) -> Result<Certificate, rcgen::Error> {
     let key = Made::EcdsaP256.key()?;
-    let now = seconds(now);
+    let now = Date::from(now);
     let mut params = params(&["ingress.local"], Date(now.0 - DAY), Date(now.0 + YEARS_OF_DEFAULT * YEAR))?;
     params.distinguished_name = name("Serin Default Certificate");
     let made = params.self_signed(&key)?;
     Certificate::parse(made.pem().as_bytes(), key.serialize_pem().as_bytes())
         .map_err(|_| rcgen::Error::CouldNotParseCertificate)
-}
-
-/// The moment of a clock.
-fn seconds(now: SystemTime) -> Date {
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Date(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn moment(date: Date) -> SystemTime {
@@ -110,7 +104,7 @@ impl Authority {
     ///
     /// Where there is no randomness to be had.
     pub fn from_now(common_name: &str, now: SystemTime) -> Result<Self, rcgen::Error> {
-        let now = seconds(now);
+        let now = Date::from(now);
         Self::new(common_name, Date(now.0 - DAY), Date(now.0 + 10 * YEAR))
     }
 
@@ -138,7 +132,7 @@ impl Authority {
     ///
     /// Where a name is none, or there is no randomness to be had.
     pub fn issue_from_now(&self, names: &[&str], kind: Made, now: SystemTime) -> Result<Issued, rcgen::Error> {
-        let now = seconds(now);
+        let now = Date::from(now);
         self.issue(names, kind, Date(now.0 - DAY), Date(now.0 + YEAR))
     }
 

@@ -11,13 +11,16 @@ use std::{
 
 use super::{Certificate, InvalidCertificate, provider::sha256};
 
-/// How many there may be until those that nobody uses are forgotten; then again at twice what is left.
+/// How many there may be until those that nobody uses are forgotten; then again at twice what is left. Also how many
+/// that cannot serve are remembered.
 const FEW: usize = 64;
 
 /// What is in use, by the digest of its PEM.
 #[derive(Default)]
 struct Known {
     certificates: HashMap<[u8; 32], Weak<Certificate>>,
+    /// What the last few were found to be that cannot serve.
+    invalid: HashMap<[u8; 32], InvalidCertificate>,
     sweep_at: usize,
 }
 
@@ -34,9 +37,23 @@ pub fn parse(certificate: &[u8], key: &[u8]) -> Result<Arc<Certificate>, Invalid
     if let Some(found) = known.certificates.get(&digest).and_then(Weak::upgrade) {
         return Ok(found);
     }
-    let parsed = Arc::new(Certificate::parse(certificate, key)?);
-    known.insert(digest, &parsed);
-    Ok(parsed)
+    if let Some(fault) = known.invalid.get(&digest) {
+        return Err(fault.clone());
+    }
+    match Certificate::parse(certificate, key) {
+        Ok(parsed) => {
+            let parsed = Arc::new(parsed);
+            known.insert(digest, &parsed);
+            Ok(parsed)
+        }
+        Err(fault) => {
+            if known.invalid.len() >= FEW {
+                known.invalid.clear();
+            }
+            known.invalid.insert(digest, fault.clone());
+            Err(fault)
+        }
+    }
 }
 
 // === impl Known ===
@@ -68,6 +85,16 @@ mod tests {
         drop(first);
         assert_eq!(weak.strong_count(), 0, "nothing holds what nobody uses");
         assert_eq!(of(&a).names(), ["a.example"]);
+    }
+
+    #[test]
+    fn what_cannot_serve_is_found_again_too() {
+        for number in 0..3 * FEW {
+            let garbage = format!("garbage {number}");
+            for _ in 0..2 {
+                assert_eq!(parse(garbage.as_bytes(), b""), Err(InvalidCertificate::NoCertificate));
+            }
+        }
     }
 
     #[test]

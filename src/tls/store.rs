@@ -6,8 +6,8 @@ use rpds::HashTrieMapSync;
 use rustls::SignatureScheme;
 use serde::Serialize;
 
-use super::{Certificate, KeyKind};
-use crate::key::Hostname;
+use super::Certificate;
+use crate::key::{Hostname, SecretKey};
 
 /// The longest name that DNS has, and a byte for the `*` of its parent's wildcard.
 const LONGEST: usize = 254;
@@ -19,10 +19,18 @@ pub struct Certificates {
     default: Arc<CertificateSet>,
 }
 
-/// What one name is served with: at most one certificate for each kind of key, in the order of [`KeyKind`].
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-#[serde(transparent)]
-pub struct CertificateSet(Vec<Arc<Certificate>>);
+/// What one name is served with: at most one certificate for each kind of key, in the order of [`KeyKind`](super::KeyKind).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CertificateSet(Vec<Held>);
+
+/// A certificate, and where it is from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Held {
+    /// The Secret that holds it; none where it was made at start.
+    pub secret: Option<SecretKey>,
+    #[serde(flatten)]
+    pub certificate: Arc<Certificate>,
+}
 
 /// The certificates for a server name, and how they were found.
 #[derive(Clone, Copy, Debug)]
@@ -115,35 +123,44 @@ impl Certificates {
 
 impl CertificateSet {
     /// These certificates; of several with the same kind of key, the first.
-    pub fn of(certificates: impl IntoIterator<Item = Arc<Certificate>>) -> Self {
-        let mut set = Vec::<Arc<Certificate>>::new();
-        for certificate in certificates {
-            if set.iter().all(|other| other.kind() != certificate.kind()) {
-                set.push(certificate);
+    pub fn of(certificates: impl IntoIterator<Item = Held>) -> Self {
+        let mut set = Vec::<Held>::new();
+        for held in certificates {
+            if set.iter().all(|other| other.certificate.kind() != held.certificate.kind()) {
+                set.push(held);
             }
         }
-        set.sort_by_key(|certificate| certificate.kind());
+        set.sort_by_key(|held| held.certificate.kind());
         Self(set)
     }
 
     /// The certificates, the first to be offered first.
     #[must_use]
-    pub fn certificates(&self) -> &[Arc<Certificate>] {
+    pub fn held(&self) -> &[Held] {
         &self.0
     }
 
-    /// The one with a kind of key.
+    /// Whether there is none.
     #[must_use]
-    pub fn of_kind(&self, kind: KeyKind) -> Option<&Arc<Certificate>> {
-        self.0.iter().find(|certificate| certificate.kind() == kind)
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The first that a client can verify, by what it says of itself. Where it can verify none, the first: the client
     /// then ends the handshake, and knows why.
     #[must_use]
     pub fn choose(&self, schemes: &[SignatureScheme]) -> Option<&Arc<Certificate>> {
-        let fits = |certificate: &&Arc<Certificate>| certificate.certified_key().key.choose_scheme(schemes).is_some();
-        self.0.iter().find(fits).or(self.0.first())
+        let fits = |held: &&Held| held.certificate.certified_key().key.choose_scheme(schemes).is_some();
+        self.0.iter().find(fits).or(self.0.first()).map(|held| &held.certificate)
+    }
+}
+
+// === impl Held ===
+
+/// A certificate that was made at start.
+impl From<Arc<Certificate>> for Held {
+    fn from(certificate: Arc<Certificate>) -> Self {
+        Self { secret: None, certificate }
     }
 }
 
@@ -153,7 +170,7 @@ mod tests {
     use crate::tls::{Made, testing};
 
     fn set(name: &str) -> Arc<CertificateSet> {
-        Arc::new(CertificateSet::of([testing::certificate(&[name], Made::EcdsaP256)]))
+        Arc::new(CertificateSet::of([testing::certificate(&[name], Made::EcdsaP256).into()]))
     }
 
     fn store(hosts: &[&str]) -> Certificates {
@@ -167,7 +184,7 @@ mod tests {
 
     fn found(store: &Certificates, name: &str) -> (NameMatch, String) {
         let found = store.find(Some(name));
-        (found.by, found.set.certificates()[0].names()[0].clone())
+        (found.by, found.set.held()[0].certificate.names()[0].clone())
     }
 
     #[test]
@@ -202,7 +219,7 @@ mod tests {
             testing::certificate(&["a.example"], Made::Rsa2048),
             testing::certificate(&["a.example"], Made::EcdsaP256),
         );
-        let set = CertificateSet::of([rsa.clone(), ecdsa.clone()]);
+        let set = CertificateSet::of([rsa.clone().into(), ecdsa.clone().into()]);
         let modern = [SignatureScheme::RSA_PSS_SHA256, SignatureScheme::ECDSA_NISTP256_SHA256];
         assert_eq!(set.choose(&modern), Some(&ecdsa), "the cheaper one where both can be verified");
         assert_eq!(set.choose(&[SignatureScheme::RSA_PSS_SHA256]), Some(&rsa));
@@ -216,7 +233,7 @@ mod tests {
             testing::certificate(&["a.example"], Made::EcdsaP256),
             testing::certificate(&["b.example"], Made::EcdsaP256),
         );
-        assert_eq!(CertificateSet::of([a.clone(), b]).certificates(), [a]);
+        assert_eq!(CertificateSet::of([a.clone().into(), b.into()]).held(), [a.into()]);
     }
 
     #[test]

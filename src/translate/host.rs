@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    HostOutput, Options, Read, Use,
+    Chosen, HostOutput, Options, Read, Use,
     class::{Whose, whose},
     hosts::{rules_of, twin_of},
     settings::Settings,
@@ -51,7 +51,7 @@ pub fn translate_host(snapshot: &Snapshot, options: &Options, host: &Hostname) -
         uses: BTreeSet::new(),
         quiet: false,
     };
-    let table = pass.table();
+    let (table, certificates) = pass.table();
     let clusters = match &table {
         Some(Host::Routes(table)) => {
             table.routes.iter().flat_map(|route| route.split.sides()).map(|side| side.backend.clone()).collect()
@@ -69,6 +69,7 @@ pub fn translate_host(snapshot: &Snapshot, options: &Options, host: &Hostname) -
         table,
         clusters,
         credentials,
+        certificates,
         problems: pass.problems.into_iter().collect(),
         reads: pass.reads,
         uses: pass.uses.into_iter().collect(),
@@ -85,23 +86,33 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn table(&mut self) -> Option<Host<ClusterKey, RouteId>> {
+    /// What the host answers, and the Secrets that it is served with.
+    fn table(&mut self) -> (Option<Host<ClusterKey, RouteId>>, Vec<Chosen>) {
         let seen = self.see(self.host);
         let served = seen.iter().any(|seen| seen.serves(self.host));
         let alias = self.alias(&seen, served);
         let twin = self.twin(&seen, served, alias.is_some());
         if served {
-            return Some(Host::Routes(self.routes(self.host, &seen)));
+            let certificates = self.certificates(self.host, &seen);
+            return (Some(Host::Routes(self.routes(self.host, &seen))), certificates);
         }
         // Canaries of a host that nobody serves belong to no route.
         self.attach_canaries(self.host, &seen, &mut []);
-        if let Some(source) = alias {
-            self.reads.insert(Read::Host(source.clone()));
-            self.quiet = true;
-            let seen = self.see(&source);
-            return Some(Host::Routes(self.routes(&source, &seen)));
+        let Some((source, asking, annotation)) = alias
+            .map(|(source, asking)| (source, asking, "server-alias"))
+            .or(twin.map(|(to, asking)| (to, asking, "from-to-www-redirect")))
+        else {
+            return (None, Vec::new());
+        };
+        self.reads.insert(Read::Host(source.clone()));
+        self.quiet = true;
+        let seen = self.see(&source);
+        let mut certificates = self.related_certificates(&source, &seen, annotation, asking);
+        if annotation == "server-alias" {
+            return (Some(Host::Routes(self.routes(&source, &seen))), certificates);
         }
-        twin.map(|to| Host::Twin { to, status: 308 })
+        certificates.retain(|chosen| chosen.certificate.as_ref().is_none_or(|it| it.covers(self.host)));
+        (Some(Host::Twin { to: source, status: 308 }), certificates)
     }
 
     /// The Ingresses of a host that are ours, oldest first. What is wrong with one as a whole is told with its first host.
@@ -118,17 +129,19 @@ impl<'a> Pass<'a> {
                 continue;
             }
             let (settings, problems) = Settings::read(self.options, ingress);
+            let this = Seen { ingress, settings };
             if first && !self.quiet {
                 self.problems.extend(problems);
-                self.tell_spec(ingress, &settings);
+                self.tell_spec(&this);
             }
-            seen.push(Seen { ingress, settings });
+            seen.push(this);
         }
         seen
     }
 
     /// Tells what is wrong with the parts of an Ingress that belong to no host.
-    fn tell_spec(&mut self, ingress: &Observed<Ingress>, settings: &Settings) {
+    fn tell_spec(&mut self, seen: &Seen<'a>) {
+        let ingress = seen.ingress;
         for (index, host) in rules_of(ingress) {
             let Err(fault) = host else { continue };
             let written = ingress.spec.iter().flat_map(|spec| &spec.rules).flatten().nth(index);
@@ -143,31 +156,18 @@ impl<'a> Pass<'a> {
                 mend: "Write a DNS name, or `*.` and one".to_owned(),
             });
         }
-        let Some(stable) = settings.stable() else { return };
-        self.tell_secret(ingress, stable);
-        self.tell_idle_secret(ingress, stable);
-        if ingress.spec.as_ref().is_some_and(|spec| spec.tls.as_ref().is_some_and(|tls| !tls.is_empty())) {
-            let effect = if stable.ssl_redirect || stable.force_ssl_redirect {
-                "Plain requests are sent to https all the same, which something else must answer"
-            } else {
-                "Only plain requests are served"
-            };
-            self.tell(Problem {
-                object: ingress.key.clone(),
-                field: "spec.tls".to_owned(),
-                level: Level::Warning,
-                reason: Reason::NotYet,
-                fault: "Certificates are not served yet".to_owned(),
-                effect: effect.to_owned(),
-                mend: "End TLS before the gateway, or write `ssl-redirect: \"false\"` until it is".to_owned(),
-            });
+        if let Some(stable) = seen.settings.stable() {
+            self.tell_secret(ingress, stable);
+            self.tell_idle_secret(ingress, stable);
+            self.tell_tls(seen);
         }
     }
 
     /// The host that this one is an alias of (`server-alias`), by the oldest Ingress that says so.
-    fn alias(&mut self, seen: &[Seen<'a>], served: bool) -> Option<Hostname> {
-        let mut source: Option<(Hostname, &ObjectKey)> = None;
+    fn alias(&mut self, seen: &[Seen<'a>], served: bool) -> Option<(Hostname, &'a ObjectKey)> {
+        let mut source: Option<(Hostname, &'a ObjectKey)> = None;
         for Seen { ingress, settings } in seen {
+            let ingress: &'a Observed<Ingress> = ingress;
             if !settings.stable().is_some_and(|stable| stable.aliases.contains(self.host)) {
                 continue;
             }
@@ -191,11 +191,11 @@ impl<'a> Pass<'a> {
             };
             self.tell_annotation(&ingress.key, "server-alias", fault, effect, "Remove the alias");
         }
-        source.map(|(host, _)| host)
+        source
     }
 
     /// The host that this one is redirected to (`from-to-www-redirect`), by the oldest Ingress that says so.
-    fn twin(&mut self, seen: &[Seen<'a>], served: bool, alias: bool) -> Option<Hostname> {
+    fn twin(&mut self, seen: &[Seen<'a>], served: bool, alias: bool) -> Option<(Hostname, &'a ObjectKey)> {
         let twin = twin_of(self.host)?;
         let redirects = |seen: &&Seen<'a>| seen.settings.stable().is_some_and(|stable| stable.www_redirect);
         let redirecting: Vec<_> = seen.iter().filter(redirects).filter(|seen| seen.serves(&twin)).collect();
@@ -211,7 +211,7 @@ impl<'a> Pass<'a> {
             }
             return None;
         }
-        (!redirecting.is_empty()).then_some(twin)
+        redirecting.first().map(|first| (twin, first.key()))
     }
 
     /// Tells that an annotation is in conflict with another object.
@@ -230,7 +230,12 @@ impl<'a> Pass<'a> {
 
 // === impl Seen ===
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
+    /// The Ingress.
+    fn key(&self) -> &'a ObjectKey {
+        &self.ingress.key
+    }
+
     /// Whether it serves a host: it is no canary and has a rule for it, or is the default of any.
     pub(super) fn serves(&self, host: &Hostname) -> bool {
         let Some(spec) = self.ingress.spec.as_ref().filter(|_| self.settings.stable().is_some()) else { return false };

@@ -27,6 +27,8 @@ pub struct Options {
     pub standalone: bool,
     /// Namespace and name of the Service that serves what no route does.
     pub default_backend: Option<(Arc<str>, Arc<str>)>,
+    /// Namespace and name of the Secret with the certificate for hosts that have no other.
+    pub default_certificate: Option<(Arc<str>, Arc<str>)>,
     /// Whether a Service of type ExternalName is served at all.
     pub external_names: bool,
     /// Whether an ExternalName may be an address of this machine or its link.
@@ -59,6 +61,7 @@ impl Default for Options {
             watch_ingress_without_class: false,
             standalone: true,
             default_backend: None,
+            default_certificate: None,
             external_names: true,
             local_external_names: false,
             policy: Policy::default(),

@@ -49,13 +49,20 @@ impl<'a> Pass<'a> {
         };
         let app_root = self.app_root(source, seen);
 
+        let mut serving = seen.iter().filter(|seen| seen.serves(source)).filter_map(|seen| seen.settings.stable());
+        let client_certificates = serving.find_map(|stable| stable.client_certificates.clone());
+
         let mut policies = BTreeMap::new();
         let mut placed: Vec<_> =
             claims.into_iter().filter_map(|claim| self.place(claim, &ground, &mut policies)).collect();
         self.attach_canaries(source, seen, &mut placed);
         self.tell_sides(&placed);
         let routes = placed.into_iter().map(|placed| placed.route);
-        HostBuilder::new(self.host.clone()).app_root(app_root).extend(routes).build()
+        HostBuilder::new(self.host.clone())
+            .app_root(app_root)
+            .client_certificates(client_certificates)
+            .extend(routes)
+            .build()
     }
 
     /// Where `/` of a host is redirected to, by the oldest Ingress that says so. Those that say something else are told.

@@ -7,8 +7,8 @@ use crate::{
     key::{Hostname, Via},
     problem::{Level, Problem, Reason},
     route::{
-        Affinity, Algorithm, Balance, CanaryBehavior, CookieRule, FieldRule, Pattern, PatternFlags, Policy, Redirect,
-        Rule, Share, Sticky, ValueMatch,
+        Affinity, Algorithm, Balance, CanaryBehavior, ClientCertificates, CookieRule, FieldRule, Pattern, PatternFlags,
+        Policy, Redirect, Rule, Share, Sticky, ValueMatch,
     },
     store::Observed,
 };
@@ -51,6 +51,8 @@ pub(super) struct Stable {
     pub(super) fallback: Option<String>,
     pub(super) affinity: Option<Affinity>,
     pub(super) rules_before_affinity: bool,
+    /// What is asked of the certificates of the clients of its hosts.
+    pub(super) client_certificates: Option<ClientCertificates>,
     /// Whether the paths would be open to more than the object allows.
     pub(super) closed: bool,
     /// Whether all paths of its hosts would.
@@ -167,6 +169,7 @@ fn stable(reader: &mut Reader<'_>, options: &Options) -> Stable {
         fallback: reader.get(&known::DEFAULT_BACKEND),
         affinity: affinity(reader),
         rules_before_affinity: reader.get_or(&known::AFFINITY_PRECEDENCE, false),
+        client_certificates: client_certificates(reader),
         closed,
         closes_hosts: closing(reader).any(|found| found.annotation.scope == known::Scope::Host),
     };
@@ -263,6 +266,18 @@ fn affinity(reader: &mut Reader<'_>) -> Option<Affinity> {
         secure: reader.get(&known::SESSION_COOKIE_SECURE).filter(|secure| *secure),
         change_on_failure: reader.get_or(&known::SESSION_COOKIE_CHANGE_ON_FAILURE, false),
     })
+}
+
+/// What is asked of the certificates of clients, so that hosts that ask for the same can be told.
+fn client_certificates(reader: &Reader<'_>) -> Option<ClientCertificates> {
+    let value = |name: &str| {
+        let found = reader.found().iter().find(|found| found.annotation.name == name);
+        found.map(|found| found.value).filter(|value| !value.is_empty())
+    };
+    value("auth-tls-secret").filter(|_| value("auth-tls-verify-client") != Some("off"))?;
+    let asked = ["auth-tls-secret", "auth-tls-verify-client", "auth-tls-verify-depth", "auth-tls-match-cn"];
+    let words: Vec<_> = asked.iter().filter_map(|name| Some(format!("{name}={}", value(name)?))).collect();
+    Some(ClientCertificates::new(words.join(" ")))
 }
 
 /// What would keep requests out, and is not built. It fails closed.

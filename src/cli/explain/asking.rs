@@ -104,6 +104,10 @@ impl route::Request for Asking<'_> {
         self.told.as_ref().map_or(port, |told| told.port_beside(scheme == Scheme::Https, port))
     }
 
+    fn server_name(&self) -> Option<&[u8]> {
+        (self.imagined.scheme == Scheme::Https).then_some(self.imagined.server_name.as_bytes())
+    }
+
     fn request_id(&self) -> &[u8] {
         self.view.request_id().unwrap_or(b"00000000000000000000000000000000")
     }
@@ -119,6 +123,7 @@ mod tests {
         let host = [("Host", "shop.example")];
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let imagined = Imagined {
+            server_name: String::new(),
             method: "GET".to_owned(),
             scheme,
             port,

@@ -84,6 +84,7 @@ mod tests {
         let host = [("Host", "shop.example")];
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let imagined = Imagined {
+            server_name: String::new(),
             method: "GET".to_owned(),
             scheme: Scheme::Http,
             port: 80,

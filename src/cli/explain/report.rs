@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Asking, Change, Imagined, manifests::Manifests, spoken::Spoken};
+use super::{Asking, Change, Imagined, certificate::ShownCertificate, manifests::Manifests, spoken::Spoken};
 use crate::{
     http::{self, Refusal},
     key::{ClusterKey, Hostname, ObjectKey, RouteId, SecretKey},
@@ -18,6 +18,9 @@ use crate::{
 #[derive(Serialize)]
 pub(super) struct Report {
     request: String,
+    /// What the client would be shown in the handshake, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certificates: Vec<ShownCertificate>,
     /// How the decision was made.
     steps: Vec<Step>,
     /// What was decided.
@@ -70,6 +73,7 @@ struct Forwarded {
 impl Report {
     pub(super) fn new(
         asking: &Asking<'_>,
+        certificates: Vec<ShownCertificate>,
         plan: &Plan<'_, ClusterKey, RouteId>,
         steps: Vec<Step>,
         request_changes: Vec<Change>,
@@ -97,6 +101,7 @@ impl Report {
         let problems = translation.problems.iter().filter(|problem| objects.contains(&problem.object)).cloned();
         Self {
             request: asking.imagined.to_string(),
+            certificates,
             steps,
             outcome,
             problems: problems.collect(),
@@ -108,6 +113,7 @@ impl Report {
     pub(super) fn refused(request: &Imagined, refusal: Refusal, beside: &Beside<'_>) -> Self {
         Self {
             request: request.to_string(),
+            certificates: Vec::new(),
             steps: Vec::new(),
             outcome: Outcome::Refused { status: refusal.status(), because: refusal.text() },
             problems: Vec::new(),
@@ -117,6 +123,9 @@ impl Report {
 
     pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{}\n", self.request)?;
+        for certificate in &self.certificates {
+            writeln!(out, "certificate {certificate}")?;
+        }
         for step in &self.steps {
             print_step(step, out)?;
         }
@@ -192,6 +201,7 @@ fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
         Why::Health => (200, "a health check, since no path claims it", None),
         Why::NoRoute => (404, "no route fits", None),
         Why::NoEndpoints => (503, "the route has no backend with an endpoint", None),
+        Why::Misdirected => (421, "the connection is for a host that asks its clients for other certificates", None),
         Why::BadPath => (400, "the path cannot be read", None),
         Why::NoHost => (400, "a redirect to https needs a host", None),
         Why::Redirect { status, location } => {

@@ -1,7 +1,9 @@
 //! What a request head says, by name.
 
+use std::time::Duration;
+
 use super::{
-    super::{Class, Framing, field::Span},
+    super::{Accepts, Class, Framing, field::Span, grpc},
     Asked, RequestView, Version,
 };
 
@@ -91,6 +93,15 @@ impl<'a> RequestView<'a> {
     #[must_use]
     pub fn field(self, name: &[u8]) -> Option<&'a [u8]> {
         self.fields().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// How long the call may take, where the request is one of gRPC and says so.
+    #[must_use]
+    pub fn grpc_timeout(self) -> Option<Duration> {
+        if self.head.asked.accepts != Accepts::Grpc {
+            return None;
+        }
+        self.field(b"grpc-timeout").and_then(grpc::timeout)
     }
 
     /// The request id that the client sent, where it can be used: at most 128 visible characters.

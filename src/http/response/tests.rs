@@ -8,6 +8,7 @@ const ASKED: Asked = Asked {
     idempotent: true,
     safe: true,
     accepts: crate::http::Accepts::Text,
+    hsts: None,
 };
 
 fn read(head: &str, asked: Asked) -> Result<Option<(u16, Framing, bool)>, Refusal> {

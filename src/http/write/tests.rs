@@ -11,6 +11,7 @@ const KEPT: Asked = Asked {
     idempotent: true,
     safe: true,
     accepts: Accepts::Text,
+    hsts: None,
 };
 const OLD: Asked = Asked { version: Version::Http10, keep_alive: false, ..KEPT };
 const OLD_KEPT: Asked = Asked { keep_alive: true, ..OLD };
@@ -297,4 +298,20 @@ fn a_switch_of_protocols_passes() {
         "HTTP/1.1 101 Switching Protocols\r\nA: b\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     );
     assert_eq!(delivery.coding, Coding::Pass);
+}
+
+#[test]
+fn answers_over_tls_tell_of_https_whatever_the_endpoint_says_of_it() {
+    let hsts = Some(crate::http::Hsts::default());
+    let own = "strict-transport-security: max-age=1\r\n";
+    let ours = "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n";
+    for (head, asked, has_own, has_ours) in [
+        ("HTTP/1.1 200 OK", KEPT, true, false),
+        ("HTTP/1.1 200 OK", Asked { hsts, ..KEPT }, false, true),
+        ("HTTP/1.1 304 Not Modified", Asked { hsts, ..KEPT }, false, true),
+        ("HTTP/1.1 103 Early Hints", Asked { hsts, ..KEPT }, true, false),
+    ] {
+        let (written, _) = response(&format!("{head}\r\n{own}Content-Length: 0\r\n\r\n"), asked, &keep());
+        assert_eq!((written.contains(own), written.matches(ours).count() == 1), (has_own, has_ours), "{written}");
+    }
 }

@@ -184,6 +184,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Downstream for Client<S> {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Before the end of the body, what comes is that.
+        if !self.is_complete() {
+            return Poll::Pending;
+        }
         // What a client sends ahead is taken in as far as the buffer goes. While there is some, its leaving goes
         // unnoticed until the answer cannot be sent.
         while self.inbox.is_empty() {

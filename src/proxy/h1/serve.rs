@@ -243,10 +243,11 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         record.request_bytes = self.client.inbox.len() as u64;
         let length = self.client.inbox.len();
         let speaks_http = self.served > 0 || names_http(self.client.inbox.bytes());
-        self.client.begin(length, Asked::default(), Framing::None, Coding::Pass, false, 0);
+        let asked = Asked { hsts: worker.hsts(self.caller), ..Asked::default() };
+        self.client.begin(length, asked, Framing::None, Coding::Pass, false, 0);
         let sent_before = self.client.outbox.written();
         let afterwards = if speaks_http {
-            self.refuse(refusal, Asked::default(), &request_id, &mut record).await
+            self.refuse(refusal, asked, &request_id, &mut record).await
         } else {
             // An answer would be as strange to the client as its words are to us (RFC 9113, 3.4, wants none).
             record.status = refusal.status();

@@ -178,7 +178,7 @@ impl Downstream for Client {
     }
 
     fn answer(&mut self, view: ResponseView<'_>, edits: &ResponseEdits<'_>) -> Coding {
-        let response = head::response(view, edits);
+        let response = head::response(view, self.asked, edits);
         let fields = response.headers().iter();
         self.head_sent += fields.map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64).sum::<u64>();
         if view.is_interim() {

@@ -191,6 +191,7 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tokio::time::Duration;
 
     use super::*;
@@ -282,6 +283,46 @@ mod tests {
                 assert!(!frames.see(piece, Instant::now));
             }
             assert_eq!((frames.carrying, frames.other), (20_300, 17 + 9 + 17), "pieces of {piece}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_frames_in_any_pieces_are_counted_as_what_they_are(
+            sent in proptest::collection::vec((0_u8..12, 0_usize..300), 0..40),
+            pieces in proptest::collection::vec(1_usize..80, 1..20),
+        ) {
+            let mut bytes = PREFACE.to_vec();
+            let (mut carrying, mut other, mut resets) = (0, 0, 0.0);
+            for (kind, length) in &sent {
+                bytes.extend(frame(*kind, *length));
+                match kind {
+                    0 | 1 | 9 if *length > 0 || *kind > 0 => carrying += *length as u64,
+                    3 => resets += 1.0,
+                    _ => other += *length as u64 + 9,
+                }
+            }
+            let mut frames = Frames::new(Instant::now());
+            let start = frames.began;
+            let mut rest = &bytes[..];
+            for piece in pieces.iter().cycle() {
+                let (piece, left) = rest.split_at((*piece).min(rest.len()));
+                frames.see(piece, || start);
+                rest = left;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!((frames.carrying, frames.other, frames.resets), (carrying, other, RESETS - resets));
+            prop_assert_eq!((frames.pass, frames.filled), (0, 0), "the next frame is where it is");
+        }
+
+        #[test]
+        fn any_bytes_are_seen(bytes in proptest::collection::vec(any::<u8>(), 0..400), piece in 1_usize..50) {
+            let mut frames = Frames::new(Instant::now());
+            for piece in bytes.chunks(piece) {
+                frames.see(piece, Instant::now);
+            }
         }
     }
 }

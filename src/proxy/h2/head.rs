@@ -4,7 +4,7 @@ use ::h2::ext::Protocol;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 
 use crate::http::{
-    Refusal, RequestView, ResponseEdits, ResponseView,
+    Asked, Refusal, RequestView, ResponseEdits, ResponseView,
     relay::{Pseudo, request_fields, write_relayed_request, write_relayed_response},
     response_fields,
 };
@@ -31,13 +31,13 @@ pub(crate) fn write_response<B>(
 }
 
 /// The head of an answer, for a client. One that switches protocols opens the stream as a tunnel.
-pub(crate) fn response(head: ResponseView<'_>, edits: &ResponseEdits<'_>) -> Response<()> {
+pub(crate) fn response(head: ResponseView<'_>, asked: Asked, edits: &ResponseEdits<'_>) -> Response<()> {
     let mut response = Response::new(());
     let status = if head.switches() { StatusCode::OK } else { status_of(head.status()) };
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.reserve(16);
-    response_fields(head, edits, |name, value| append(fields, name, value));
+    response_fields(head, asked, edits, |name, value| append(fields, name, value));
     if head.switches() {
         fields.remove(header::SEC_WEBSOCKET_ACCEPT);
         fields.remove(header::CONTENT_LENGTH);

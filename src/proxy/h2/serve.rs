@@ -24,7 +24,7 @@ use super::{
     head,
 };
 use crate::{
-    http::{Answer, Refusal, write_answer, write_refusal},
+    http::{Answer, Asked, Framing, Refusal, Version, write_answer, write_refusal},
     metrics::{Connection as Counted, ConnectionState, Count},
     proxy::{
         Stream,
@@ -54,8 +54,14 @@ const WAITING: usize = 64 << 10;
 /// How many bytes the fields of a request may have, with the 32 that HTTP/2 adds for each: no less than what the reader
 /// of heads takes.
 const FIELDS: u32 = 64 << 10;
+/// How many streams of a connection may break the protocol so that we have to reset them: a request that makes us do that
+/// is as cheap to send as one that is taken back (CVE-2025-8671), and no client that is in order makes one.
+const BROKEN: usize = 100;
 /// How long a client may take to leave once it was told to and has no stream.
 const LEAVING: Duration = Duration::from_secs(5);
+
+/// How many bytes are taken at most of a body that nobody wants.
+const UNWANTED: u64 = 4 << 20;
 
 /// A client's connection and what its streams have in common.
 struct Shared<C: Connect> {
@@ -96,7 +102,7 @@ pub(crate) async fn serve<C: Connect>(
     let shared = Rc::new(Shared { worker: Rc::clone(worker), caller, open: Cell::new(0) });
     let mut draining = pin!(worker.shared.drain.started());
     let mut phase = Phase::Serving;
-    let mut served = 0;
+    let (mut served, mut flooded) = (0, false);
     let leave = |connection: &mut Connection<_, _>, phase: &mut Phase| {
         connection.graceful_shutdown();
         *phase = Phase::Leaving;
@@ -128,11 +134,16 @@ pub(crate) async fn serve<C: Connect>(
                     start(&shared, request, respond);
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    // The crate has limits of its own.
+                    if !error.is_remote() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && !flooded {
+                        worker.meters.count(Count::Floods);
+                    }
                     debug!(client = %shared.caller.address, %error, "a client's connection has ended");
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending if verdict.replace(Verdict::Fine) == Verdict::Floods => {
+                    flooded = true;
                     worker.meters.count(Count::Floods);
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
@@ -151,6 +162,7 @@ fn settings() -> Builder {
         .initial_connection_window_size(WINDOWS)
         .max_header_list_size(FIELDS)
         .max_send_buffer_size(WAITING)
+        .max_local_error_reset_streams(Some(BROKEN))
         .enable_connect_protocol();
     settings
 }
@@ -161,7 +173,8 @@ fn start<C: Connect>(shared: &Rc<Shared<C>>, request: Request<RecvStream>, respo
     let shared = Rc::clone(shared);
     tokio::task::spawn_local(async move {
         let _open = Open(&shared.open);
-        isolated(&shared.worker, shared.caller.address, one(&shared.worker, &shared.caller, request, respond)).await;
+        let serving = pin!(one(&shared.worker, &shared.caller, request, respond));
+        isolated(&shared.worker, shared.caller.address, serving).await;
     });
 }
 
@@ -213,6 +226,8 @@ async fn one<C: Connect>(
         }
         Err(refusal) => {
             let id = RequestId::from(worker.random_id());
+            let asked = Asked { hsts: worker.hsts(caller), version: Version::Http2, ..Asked::default() };
+            client.begin(asked, Framing::None, false, 0);
             if worker.log.borrow().is_on() {
                 record.notes = Some(Notes::raw(&head, &id));
             }
@@ -288,20 +303,16 @@ async fn one<C: Connect>(
 /// of a connection is over HTTP/1.
 async fn swallow(timer: &Timer, client: &mut Client) {
     client.take_all();
-    let clock = timer.clock();
-    let end = clock.deadline(linger::LONGEST);
+    let most = client.body_received() + UNWANTED;
     timer.set(linger::QUIET);
     poll_fn(|cx| {
-        while !client.is_complete() && !timer.has_fired() {
+        while !client.is_complete() && client.body_received() < most && !timer.has_fired() {
             match client.ready().map(<[u8]>::len) {
                 Ok(0) => match ready!(client.poll_read(cx)) {
                     Ok(()) => {}
                     Err(_) => return Poll::Ready(()),
                 },
-                Ok(count) => {
-                    client.consume(count);
-                    timer.arm(end.min(clock.deadline(linger::QUIET)));
-                }
+                Ok(count) => client.consume(count),
                 Err(_) => return Poll::Ready(()),
             }
         }

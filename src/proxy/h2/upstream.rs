@@ -135,8 +135,9 @@ impl<'w> Endpoint<'w> {
         }
     }
 
-    /// Takes note of an error. Where the endpoint says that it did nothing with the request, it has not seen it.
-    fn fail(&mut self, error: &::h2::Error) {
+    /// Takes note of an error, and tells what it means. Where the endpoint says that it did nothing with the request, it
+    /// has not seen it.
+    fn fail(&mut self, error: &::h2::Error) -> HeadError {
         self.state = State::Over;
         self.was_reset = error.is_reset();
         let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
@@ -147,6 +148,7 @@ impl<'w> Endpoint<'w> {
         if !error.is_reset() {
             self.session.close();
         }
+        if refused { HeadError::Refused } else { HeadError::Closed { early: true } }
     }
 
     /// Reads the head that was written to `self.head`.
@@ -237,10 +239,7 @@ impl Upstream for Endpoint<'_> {
                 self.inflow = Some(Inflow::new(response.into_body(), Sender::Endpoint, u64::MAX));
                 Poll::Ready(written.map_err(HeadError::Bad).and_then(|()| self.read_head()))
             }
-            Err(error) => {
-                self.fail(&error);
-                Poll::Ready(Err(closed))
-            }
+            Err(error) => Poll::Ready(Err(self.fail(&error))),
         }
     }
 

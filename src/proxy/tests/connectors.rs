@@ -14,6 +14,7 @@ use crate::{
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 4\r\n\r\nbody";
 const SHORT: Duration = Duration::from_millis(300);
 
 /// Never connects.
@@ -112,4 +113,19 @@ fn streams_of_pingora_fit_the_seam() {
         assert_eq!(answer.text(), "ok");
     }
     assert_eq!(endpoint.accepted(), 1);
+}
+
+// Here, since what has been closed must be closed on the wire, too: nothing interprets what this endpoint says.
+#[test]
+fn a_connection_that_was_closed_while_kept_is_not_used() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        line.send(OK);
+    });
+    let gateway = Gateway::with_policy(Policy { retry: Retry { on: RetryOn::default(), ..Retry::default() }, ..Policy::default() }, &[&endpoint]);
+    let mut line = gateway.connect();
+    for n in 1..5 {
+        assert_eq!(line.ask(POST).status(), 200);
+        wait_until("the endpoint has closed", || endpoint.ended() == n);
+    }
 }

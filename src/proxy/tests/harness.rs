@@ -222,7 +222,7 @@ impl Speaks {
 pub(super) fn certificates() -> Certificates {
     static SET: OnceLock<Arc<CertificateSet>> = OnceLock::new();
     let set = SET.get_or_init(|| {
-        Arc::new(CertificateSet::of([tls::testing::certificate(&["shop.example"], tls::Made::EcdsaP256)]))
+        Arc::new(CertificateSet::of([tls::testing::certificate(&["shop.example"], tls::Made::EcdsaP256).into()]))
     });
     let mut certificates = Certificates::default();
     certificates.set_default(set.clone());

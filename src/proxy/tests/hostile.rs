@@ -174,3 +174,44 @@ fn who_does_not_speak_http_is_not_answered_in_it() {
     }
     wait_until("they are counted", || gateway.metric("serin_refusals_total") == 2);
 }
+
+#[test]
+fn clients_that_are_slow_in_any_way_hold_up_nobody_else() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        while let Some(head) = line.read_head() {
+            if head.starts_with("POST") {
+                line.rest();
+            } else if head.contains("/large") {
+                line.send("HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n");
+                line.send(vec![b'x'; 3_000_000]);
+            } else {
+                line.send(OK);
+            }
+        }
+    });
+    let gateway = Gateway::to(&[&endpoint]);
+    let slow = [
+        // Heads, bodies, and answers that are not read.
+        &GET[..20],
+        "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1000\r\n\r\nhalf",
+        "GET /large HTTP/1.1\r\nHost: shop.example\r\n\r\n",
+    ];
+    let mut held = Vec::new();
+    for at in 0..60 {
+        let mut line = gateway.connect();
+        line.send(slow[at % slow.len()]);
+        held.push(line);
+    }
+    // Handshakes that do not go on: nothing, and half of a record.
+    let mut handshakes = Vec::new();
+    for half in [&b""[..], b"\x16\x03\x01\x02\x00\x01"].into_iter().cycle().take(40) {
+        let mut socket = std::net::TcpStream::connect(gateway.tls_address).unwrap();
+        std::io::Write::write_all(&mut socket, half).unwrap();
+        handshakes.push(socket);
+    }
+    let mut line = gateway.connect();
+    for _ in 0..100 {
+        assert_eq!(line.ask(GET).text(), "ok");
+        assert_eq!(gateway.ask(GET).text(), "ok");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    sync::{Mutex, mpsc},
     time::{Duration, Instant},
 };
 
@@ -86,10 +87,7 @@ fn a_request_is_measured_and_logged() {
     let request = "POST /cart HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: tester\r\nReferer: here\r\n\
                    X-Request-ID: one\r\nContent-Length: 4\r\n\r\nbody";
     assert_eq!(gateway.ask(request).status(), 200);
-    // Who does not name HTTP gets no answer in it, but a line in the log.
-    let mut line = gateway.connect();
-    line.send("nonsense\r\n\r\n");
-    assert_eq!(line.rest(), b"");
+    gateway.ask("GET nonsense HTTP/1.1\r\n\r\n");
     wait_until("both are counted", || gateway.metric("nginx_ingress_controller_nginx_process_requests_total") == 2);
     assert_eq!(gateway.metric("nginx_ingress_controller_requests{"), 1);
     let endpoint = endpoint.address.to_string();
@@ -102,7 +100,7 @@ fn a_request_is_measured_and_logged() {
     }
     assert_eq!((&line["status"], &line["body_bytes_sent"]), (&200.into(), &2.into()));
     assert_eq!(line["request_length"], request.len());
-    let bad = lines.iter().find(|line| line["request"] == "nonsense").expect(&log);
+    let bad = lines.iter().find(|line| line["request"] == "GET nonsense HTTP/1.1").expect(&log);
     assert_eq!((&bad["status"], &bad["refusal"]), (&400.into(), &"bad_request".into()));
 }
 
@@ -111,8 +109,6 @@ fn a_head_has_so_much_time_in_all_however_it_drips() {
     let config = Config { header_timeout: Duration::from_secs(1), ..Config::default() };
     let gateway = Gateway::with_config(config, &[]);
     let mut line = gateway.connect();
-    // The first byte is there before a busy machine gets to the others.
-    line.send("G");
     let mut drip = line.stream.try_clone().unwrap();
     std::thread::spawn(move || {
         for byte in GET.bytes().cycle().take(200) {
@@ -145,6 +141,31 @@ fn heads_and_targets_are_limited() {
         line.send(&head);
         assert_eq!(line.answer(true).status(), status, "{} bytes", head.len());
     }
+}
+
+#[test]
+fn who_is_in_the_queue_is_served() {
+    let (tell, told) = mpsc::channel();
+    let told = Mutex::new(told);
+    let endpoint = Endpoint::run(move |_, mut line| {
+        while line.read().is_some() {
+            let _ = told.lock().unwrap().recv();
+            line.send(OK);
+        }
+    });
+    let mut gateway = Gateway::to(&[&endpoint]);
+    let mut lines: Vec<_> = (0..50).map(|_| gateway.connect()).collect();
+    for line in &mut lines {
+        line.send(GET);
+    }
+    gateway.drainer.advance(Phase::Closing);
+    for _ in &lines {
+        tell.send(()).unwrap();
+    }
+    for line in &mut lines {
+        assert_eq!(line.answer(true).status(), 200);
+    }
+    gateway.join();
 }
 
 #[test]

@@ -42,16 +42,3 @@ fn a_kept_connection_that_the_endpoint_closed_is_replaced() {
     assert_eq!(gateway.metric("serin_ejections_total"), 0, "that is no failure of the endpoint");
 }
 
-#[test]
-fn a_connection_that_was_closed_while_kept_is_not_used() {
-    let endpoint = Endpoint::run(|_, mut line| {
-        line.read();
-        line.send(OK);
-    });
-    let gateway = Gateway::with_policy(on(RetryOn::default()), &[&endpoint]);
-    let mut line = gateway.connect();
-    for n in 1..5 {
-        assert_eq!(line.ask(POST).status(), 200);
-        wait_until("the endpoint has closed", || endpoint.ended() == n);
-    }
-}

@@ -126,6 +126,26 @@ fn the_number_of_tries_is_limited() {
 }
 
 #[test]
+fn another_try_stays_on_the_side_that_was_chosen() {
+    let (stable, live, bad) = (Endpoint::ok(), Endpoint::ok(), closing());
+    for dead in [nobody(), bad.address] {
+        let setup = Setup { canary: vec![dead, live.address], ..Setup::default() };
+        let gateway = Gateway::with(setup, &[&stable]);
+        assert_eq!(statuses(&gateway, GET), [200; 6]);
+        assert!(gateway.metric("serin_retries_total") > 0, "the other endpoint was asked first once");
+    }
+    assert_eq!((stable.accepted(), live.seen().len()), (0, 12));
+}
+
+#[test]
+fn a_failure_of_all_endpoints_of_a_canary_is_not_tried_on_the_stable_side() {
+    let stable = Endpoint::ok();
+    let gateway = Gateway::with(Setup { canary: vec![nobody(), nobody()], ..Setup::default() }, &[&stable]);
+    assert_eq!(gateway.ask(GET).status(), 502);
+    assert_eq!(stable.accepted(), 0);
+}
+
+#[test]
 fn an_endpoint_that_is_too_slow_is_left_for_another() {
     let slow = Endpoint::run(|_, mut line| {
         line.read();

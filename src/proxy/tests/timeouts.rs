@@ -120,6 +120,45 @@ fn a_body_that_comes_at_a_fair_rate_has_all_the_time_it_needs() {
     assert_eq!(line.answer(true).status(), 200);
 }
 
+/// Answers at once, and goes on when it was told to.
+fn conversing(pieces: usize, every: Duration) -> Endpoint {
+    Endpoint::run(move |_, mut line| {
+        line.read_head();
+        line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for _ in 0..pieces {
+            pause(every);
+            line.send("1\r\nx\r\n");
+        }
+        line.send("0\r\n\r\n");
+        line.rest();
+    })
+}
+
+#[test]
+fn a_client_that_is_being_answered_may_be_silent() {
+    let endpoint = conversing(8, SHORT / 2);
+    let config = Config { body_timeout: SHORT, ..Config::default() };
+    let gateway = Gateway::with_config(config, &[&endpoint]);
+    let mut line = gateway.connect();
+    line.send("PUT / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(line.answer(true).text(), "xxxxxxxx");
+}
+
+#[test]
+fn an_endpoint_that_is_being_told_more_may_be_silent() {
+    let endpoint = conversing(1, 4 * SHORT);
+    let mut policy = without_retries();
+    policy.timeouts.read = 2 * SHORT;
+    let gateway = Gateway::with_policy(policy, &[&endpoint]);
+    let mut line = gateway.connect();
+    line.send("PUT / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 9\r\n\r\n");
+    for _ in 0..8 {
+        line.send("x");
+        pause(SHORT / 2);
+    }
+    assert_eq!(line.answer(true).text(), "x");
+}
+
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let endpoint = Endpoint::ok();

@@ -18,6 +18,7 @@ use super::harness::*;
 use crate::{
     key::Hostname,
     proxy::Config,
+    route::{ClientCertificates, Host, HostBuilder},
     tls::{Certificate, CertificateSet, Certificates, Made, provider, testing},
 };
 
@@ -33,7 +34,7 @@ fn host(name: &str) -> Hostname {
 }
 
 fn set(certificates: &[&Arc<Certificate>]) -> Arc<CertificateSet> {
-    Arc::new(CertificateSet::of(certificates.iter().map(|certificate| Arc::clone(certificate))))
+    Arc::new(CertificateSet::of(certificates.iter().map(|certificate| Arc::clone(certificate).into())))
 }
 
 /// Changes the certificates of a gateway.
@@ -272,4 +273,40 @@ fn handshakes(gateway: &Gateway, result: &str) -> u64 {
     let label = format!("result=\"{result}\"");
     let mut lines = text.lines().filter(|line| line.starts_with("serin_tls_handshakes_total") && line.contains(&label));
     lines.next().and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn every_answer_tells_of_https_and_none_of_a_plain_connection_does() {
+    const HSTS: &str = "max-age=31536000; includeSubDomains";
+    let endpoint =
+        Endpoint::answering("HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=1\r\nContent-Length: 2\r\n\r\nok");
+    let gateway = Gateway::to(&[&endpoint]);
+    for (request, status) in [
+        (GET, 200),
+        ("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n", 404),
+        ("GET /%zz HTTP/1.1\r\nHost: shop.example\r\n\r\n", 400),
+        ("nonsense HTTP/1.1\r\n\r\n", 400),
+    ] {
+        let answer = connect(&gateway, client_config(), "shop.example").ask(request);
+        assert_eq!((answer.status(), answer.fields("strict-transport-security").collect()), (status, vec![HSTS]));
+        let mut plain = Line::new(TcpStream::connect(gateway.plain_address).unwrap());
+        let expected = if status == 200 { Some("max-age=1") } else { None };
+        assert_eq!(plain.ask(request).field("strict-transport-security"), expected);
+    }
+}
+
+#[test]
+fn a_connection_for_one_host_is_no_way_into_another_that_asks_for_certificates() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::to(&[&endpoint]);
+    let mut line = connect(&gateway, client_config(), "shop.example");
+    assert_eq!(line.ask(GET).status(), 200);
+    let guarded = host("guarded.example");
+    let asks = ClientCertificates::new("auth-tls-secret=shop/ca");
+    let table = HostBuilder::new(guarded.clone()).client_certificates(asks).build();
+    let table = gateway.table.get().with_host(guarded, Some(Arc::new(Host::Routes(table))));
+    gateway.table.replace(table);
+    let answer = line.ask("GET / HTTP/1.1\r\nHost: guarded.example\r\n\r\n");
+    assert_eq!(answer.status(), 421);
+    assert_eq!(line.ask(GET).status(), 200, "the connection is as good as before");
 }

@@ -13,6 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+use super::harness::GENEROUS;
 use crate::tls::{provider, testing};
 
 /// A socket.
@@ -26,10 +27,10 @@ pub(super) enum Wire {
 pub(super) struct Tls {
     socket: Arc<TcpStream>,
     session: Arc<Mutex<ClientConnection>>,
+    /// What came and was not taken apart: a session takes no more while what it has is not read.
+    ahead: Arc<Mutex<Vec<u8>>>,
     /// Held from making records until they are sent, so that they go out in order.
     sending: Arc<Mutex<()>>,
-    /// What was taken out of the session to make room in it.
-    unread: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What clients are set up with: they trust the tests' authority, and resume no session.
@@ -64,13 +65,17 @@ impl Wire {
     }
 
     pub(super) fn tls_with(socket: TcpStream, config: Arc<ClientConfig>, server_name: &str) -> Self {
+        socket.set_read_timeout(Some(GENEROUS)).unwrap();
         let session = ClientConnection::new(config, server_name.to_owned().try_into().unwrap()).unwrap();
-        Self::Tls(Tls {
+        let tls = Tls {
             socket: Arc::new(socket),
             session: Arc::new(Mutex::new(session)),
-            sending: Arc::new(Mutex::new(())),
-            unread: Arc::default(),
-        })
+            ahead: Arc::default(),
+            sending: Arc::default(),
+        };
+        // Before anybody else has it: two threads could not make one handshake. Where it fails, reading fails, too.
+        let _ = tls.shake_hands();
+        Self::Tls(tls)
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -139,17 +144,18 @@ impl Write for Wire {
 // === impl Tls ===
 
 impl Tls {
+    fn shake_hands(&self) -> io::Result<()> {
+        self.send(|_| Ok(()))?;
+        while self.session.lock().unwrap().is_handshaking() {
+            self.receive()?;
+            self.send(|_| Ok(()))?;
+        }
+        Ok(())
+    }
+
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.send(|_| Ok(()))?;
-            let mut unread = self.unread.lock().unwrap();
-            if !unread.is_empty() {
-                let count = unread.len().min(buffer.len());
-                buffer[..count].copy_from_slice(&unread[..count]);
-                unread.drain(..count);
-                return Ok(count);
-            }
-            drop(unread);
             match self.session.lock().unwrap().reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return read,
@@ -159,12 +165,6 @@ impl Tls {
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        while self.session.lock().unwrap().is_handshaking() {
-            self.send(|_| Ok(()))?;
-            if self.session.lock().unwrap().wants_read() {
-                self.receive()?;
-            }
-        }
         // No more than is sent at once: what a session holds back would look as if it had been sent.
         let bytes = &bytes[..bytes.len().min(16 << 10)];
         self.send(|session| session.writer().write_all(bytes))?;
@@ -185,29 +185,31 @@ impl Tls {
         (&*self.socket).write_all(&records)
     }
 
-    /// Waits for bytes, and takes them apart.
+    /// Takes bytes apart until there is something to read, and waits for them where there are none.
     fn receive(&self) -> io::Result<()> {
-        let mut bytes = [0; 16 << 10];
-        let count = (&*self.socket).read(&mut bytes)?;
+        let mut ahead = self.ahead.lock().unwrap();
+        if ahead.is_empty() {
+            let mut bytes = [0; 16 << 10];
+            let count = (&*self.socket).read(&mut bytes)?;
+            ahead.extend_from_slice(&bytes[..count]);
+        }
         let mut session = self.session.lock().unwrap();
-        let mut rest = &bytes[..count];
+        let mut rest = &ahead[..];
         loop {
             session.read_tls(&mut rest)?;
-            if let Err(error) = session.process_new_packets() {
-                let mut alert = Vec::new();
-                let _ = session.write_tls(&mut alert);
-                let _ = (&*self.socket).write_all(&alert);
-                return Err(io::Error::new(ErrorKind::InvalidData, error));
-            }
-            if rest.is_empty() {
-                return Ok(());
-            }
-            // A session that holds a record unread may take nothing more.
-            let mut unread = self.unread.lock().unwrap();
-            let mut piece = [0; 16 << 10];
-            while let Ok(count @ 1..) = session.reader().read(&mut piece) {
-                unread.extend_from_slice(&piece[..count]);
+            match session.process_new_packets() {
+                Ok(state) if rest.is_empty() || state.plaintext_bytes_to_read() > 0 => break,
+                Ok(_) => {}
+                Err(error) => {
+                    let mut alert = Vec::new();
+                    let _ = session.write_tls(&mut alert);
+                    let _ = (&*self.socket).write_all(&alert);
+                    return Err(io::Error::new(ErrorKind::InvalidData, error));
+                }
             }
         }
+        let taken = ahead.len() - rest.len();
+        ahead.drain(..taken);
+        if taken == 0 && session.is_handshaking() { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 }

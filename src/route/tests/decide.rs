@@ -380,3 +380,60 @@ fn a_trace_tells_what_fits_and_who_is_chosen() {
         ]
     );
 }
+
+/// Hosts that ask their clients for certificates, and others.
+fn asking() -> TestTable {
+    let host = |name: &str, asks: Option<&str>| {
+        let name = if name.is_empty() { Hostname::any() } else { Hostname::parse(name).unwrap() };
+        let asks = asks.map(ClientCertificates::new);
+        let host = HostBuilder::new(name.clone()).client_certificates(asks).push(route("/")).build();
+        (name, Some(Arc::new(Host::Routes(host))))
+    };
+    let twin = Host::Twin { to: Hostname::parse("asks.example").unwrap(), status: 308 };
+    Table::new().with_hosts([
+        host("open.example", None),
+        host("too.example", None),
+        host("asks.example", Some("a")),
+        host("same.example", Some("a")),
+        host("*.other.example", Some("b")),
+        host("", None),
+        (Hostname::parse("www.asks.example").unwrap(), Some(Arc::new(twin))),
+    ])
+}
+
+#[test]
+fn a_connection_serves_only_hosts_that_ask_the_same_of_clients() {
+    let table = asking();
+    for (server_name, host, misdirected) in [
+        ("open.example", "open.example", false),
+        ("open.example", "too.example", false),
+        ("open.example", "unknown.example", false),
+        ("open.example", "asks.example", true),
+        ("open.example", "ASKS.example.:443", true),
+        ("", "asks.example", true),
+        ("", "open.example", false),
+        ("unknown.example", "asks.example", true),
+        ("asks.example", "asks.example", false),
+        ("asks.example", "Asks.Example:8443", false),
+        ("asks.example", "same.example", false),
+        ("asks.example", "a.other.example", true),
+        ("asks.example", "open.example", true),
+        ("asks.example", "", true),
+        ("a.other.example", "b.other.example", false),
+        ("asks.example", "www.asks.example", true),
+        ("www.asks.example", "asks.example", true),
+    ] {
+        let request = Ask { server_name: Some(server_name), authority: host.into(), ..get("https://x/") };
+        assert_eq!(always(&table, &request) == "Misdirected", misdirected, "{server_name} {host}");
+    }
+    let star = Ask { server_name: Some("asks.example"), target: b"*".into(), ..get("https://asks.example/") };
+    assert_eq!(always(&table, &star), "Misdirected");
+}
+
+#[test]
+fn without_a_handshake_no_request_is_misdirected() {
+    let table = asking();
+    // Also where a proxy before us says that it was https.
+    let request = Ask { scheme: Scheme::Https, ..get("https://asks.example/") };
+    assert_eq!(always(&table, &request), "stable");
+}

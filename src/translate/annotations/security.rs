@@ -34,7 +34,7 @@ pub(super) const RECORDS: &[&Annotation] = &[
     &HTTP2_PUSH_PRELOAD,
 ];
 
-const NO_TLS: &str = "TLS is not served yet";
+const NO_CIPHERS: &str = "Clients are offered the suites of TLS 1.3, and those of 1.2 with forward secrecy and AEAD";
 const NO_LIMITS: &str = "Requests are not limited";
 const NO_CORS: &str = "Preflight requests go to the endpoints, and answers get no CORS headers";
 const NO_MIRROR: &str = "Requests are not mirrored";
@@ -47,12 +47,12 @@ const WAF_MEND: &str = "Put a web application firewall before the gateway or the
 
 static SSL_CIPHERS: Annotation = Annotation::new("ssl-ciphers", Group::Tls, Kind::Text)
     .on(Scope::Host)
-    .not_yet(NO_TLS)
+    .not_yet(NO_CIPHERS)
     .doc("The ciphers that clients may use.");
 
 static SSL_PREFER_SERVER_CIPHERS: Annotation = Annotation::new("ssl-prefer-server-ciphers", Group::Tls, Kind::Bool)
     .on(Scope::Host)
-    .not_yet(NO_TLS)
+    .not_yet("The order of the client counts")
     .doc("Whether the order of the server's ciphers counts.");
 
 static SSL_PASSTHROUGH: Annotation = Annotation::new("ssl-passthrough", Group::Tls, Kind::Bool)

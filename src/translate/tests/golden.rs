@@ -20,7 +20,7 @@ use crate::{
     problem::Problem,
     route::{Balance, Canary, Host, HostTable, PathRule, Policy, Route, Side},
     tls::Credentials,
-    translate::{Translation, translate},
+    translate::{Chosen, Translation, translate},
     upstream::{Endpoints, Origin},
 };
 
@@ -94,12 +94,21 @@ fn shown(translation: &Translation) -> String {
         .values()
         .map(|output| (output.key.to_string(), credentials(output.credentials.as_deref())))
         .collect();
+    let certificates: Map<_, _> = translation
+        .hosts
+        .values()
+        .filter(|output| !output.certificates.is_empty())
+        .map(|output| (output.host.to_string(), output.certificates.iter().map(certificate).collect()))
+        .collect();
+    let default_certificate = translation.default_certificate.as_ref().map(certificate);
     let problems: Vec<_> = translation.problems.iter().map(problem).collect();
     let mut text = String::new();
     let default = translation.default_backend.as_ref().map(ToString::to_string);
     let parts = [
         ("hosts", Value::Object(hosts)),
         ("default", json!(default)),
+        ("certificates", Value::Object(certificates)),
+        ("default-certificate", json!(default_certificate)),
         ("clusters", Value::Object(clusters)),
         ("credentials", Value::Object(credentials)),
         ("problems", json!(problems)),
@@ -121,10 +130,11 @@ fn host(host: &Host<ClusterKey, RouteId>) -> Value {
 
 fn routes(table: &HostTable<ClusterKey, RouteId>) -> Value {
     let routes: Vec<_> = table.routes.iter().map(|item| route(item)).collect();
-    match &table.app_root {
-        Some(root) => json!({ "app-root": root, "routes": routes }),
-        None => json!(routes),
+    if table.app_root.is_none() && table.client_certificates.is_none() {
+        return json!(routes);
     }
+    let asks = &table.client_certificates;
+    simplified(json!({ "app-root": table.app_root, "client-certificates": asks, "routes": routes }))
 }
 
 fn route(route: &Route<ClusterKey, RouteId>) -> Value {
@@ -186,6 +196,22 @@ fn canary(canary: &Canary<ClusterKey>) -> Value {
         shown.insert("sessions".to_owned(), json!("none"));
     }
     Value::Object(shown)
+}
+
+fn certificate(chosen: &Chosen) -> Value {
+    let mut shown = Map::new();
+    shown.insert("secret".to_owned(), json!(chosen.secret));
+    shown.insert("of".to_owned(), json!(chosen.ingress));
+    shown.insert("by".to_owned(), json!(chosen.by));
+    match &chosen.certificate {
+        None => shown.insert("is".to_owned(), json!("not usable")),
+        Some(certificate) => {
+            let names = certificate.names().join(", ");
+            let (from, until) = (certificate.not_before(), certificate.not_after());
+            shown.insert("is".to_owned(), json!(format!("{} for {names}, {from} to {until}", certificate.kind())))
+        }
+    };
+    simplified(Value::Object(shown))
 }
 
 fn endpoints(endpoints: &Endpoints) -> Value {

@@ -237,6 +237,10 @@ impl Request for Ask {
         80
     }
 
+    fn server_name(&self) -> Option<&[u8]> {
+        None
+    }
+
     fn request_id(&self) -> &[u8] {
         b"0123456789abcdef0123456789abcdef"
     }

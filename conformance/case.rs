@@ -1,8 +1,8 @@
-//! The corpus: bytes of connections in a text that can be read.
+//! What peers send, in a text that can be read.
 //!
-//! A case starts with its name in brackets. Its lines, put together without their ends, are the bytes, in which `\r`,
-//! `\n`, `\t`, `\0`, `\\` and `\xNN` stand for what they do in Rust. Lines that start with `=` say what we read. Lines
-//! that start with `#` are comments, which belong to the case below them.
+//! A case starts with its name in brackets. Where it is bytes, they are its lines put together without their ends, in
+//! which `\r`, `\n`, `\t`, `\0`, `\\` and `\xNN` stand for what they do in Rust. Lines that start with `=` say what comes
+//! of it. Lines that start with `#` are comments, which belong to the case below them.
 
 use std::{
     fmt::Write as _,
@@ -14,20 +14,30 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Case {
     pub name: String,
-    pub bytes: Vec<u8>,
-    /// The lines that say what we read.
+    /// The lines that say what is sent.
+    pub lines: Vec<String>,
+    /// The lines that say what comes of it.
     pub reading: String,
     /// What stands in the file before the reading.
     source: String,
 }
 
-/// All cases by their files.
-pub(crate) fn cases() -> Vec<(PathBuf, Vec<Case>)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/differential");
+// === impl Case ===
+
+impl Case {
+    /// The bytes that its lines are.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.lines.iter().flat_map(|line| unescape(line)).collect()
+    }
+}
+
+/// All cases of a directory by their files, which have this extension.
+pub(crate) fn cases(dir: &str, of: &str) -> Vec<(PathBuf, Vec<Case>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance").join(dir);
     let mut files: Vec<_> = fs::read_dir(dir)
         .expect("the corpus can be listed")
         .map(|entry| entry.expect("the corpus can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "wire"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == of))
         .collect();
     files.sort();
     assert!(!files.is_empty(), "there is a corpus");
@@ -59,13 +69,13 @@ fn parse(text: &str) -> Vec<Case> {
             before.push('\n');
         } else if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             let source = format!("{}{line}\n", std::mem::take(&mut before));
-            cases.push(Case { name: name.to_owned(), bytes: Vec::new(), reading: String::new(), source });
+            cases.push(Case { name: name.to_owned(), lines: Vec::new(), reading: String::new(), source });
         } else if let Some(case) = cases.last_mut() {
             if line.starts_with('=') {
                 case.reading += line;
                 case.reading.push('\n');
             } else if !line.is_empty() {
-                case.bytes.extend(unescape(line));
+                case.lines.push(line.to_owned());
                 case.source += line;
                 case.source.push('\n');
             }
@@ -74,7 +84,8 @@ fn parse(text: &str) -> Vec<Case> {
     cases
 }
 
-fn unescape(line: &str) -> Vec<u8> {
+/// The bytes of a line.
+pub(crate) fn unescape(line: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = line.bytes();
     while let Some(byte) = rest.next() {
