@@ -229,7 +229,7 @@ impl Stage {
         let secret = certificate(&self.trust);
         let chain = secret["stringData"]["tls.crt"].as_str().expect("it has a certificate");
         let expected = CertificateDer::from_pem_slice(chain.as_bytes()).expect("it is PEM");
-        self.manifests.write_objects("certificate.json", &[secret.clone()]);
+        self.manifests.write_objects("certificate.json", std::slice::from_ref(&secret));
         let deadline = Instant::now() + PATIENCE;
         loop {
             let connected = self.trust.connect_offering(gateway.https, "load.test", b"http/1.1").await;
