@@ -64,7 +64,10 @@ impl Reader {
                 piece = self.piece(&mut framing, &mut trailers) => piece?,
                 _ = poll_fn(|cx| out.poll_reset(cx)) => return Err(io::ErrorKind::BrokenPipe.into()),
             };
-            if !piece.is_empty() {
+            if framing == Framing::Length(0) {
+                // As most do where they know the length: the last piece is the end.
+                return send_all(out, piece.into(), true).await;
+            } else if !piece.is_empty() {
                 send(out, piece.into()).await?;
             } else if trailers.is_empty() {
                 return out.send_data(Bytes::new(), true).map_err(io::Error::other);
@@ -181,7 +184,12 @@ pub(super) fn write_fields(fields: &HeaderMap, out: &mut String) {
 }
 
 /// Sends a piece, as the window allows.
-pub(in crate::proxy::tests) async fn send(out: &mut SendStream<Bytes>, mut piece: Bytes) -> io::Result<()> {
+pub(in crate::proxy::tests) async fn send(out: &mut SendStream<Bytes>, piece: Bytes) -> io::Result<()> {
+    send_all(out, piece, false).await
+}
+
+/// Sends a piece, as the window allows. `ends` is whether it is the last.
+async fn send_all(out: &mut SendStream<Bytes>, mut piece: Bytes, ends: bool) -> io::Result<()> {
     while !piece.is_empty() {
         out.reserve_capacity(piece.len());
         while out.capacity() == 0 {
@@ -189,7 +197,7 @@ pub(in crate::proxy::tests) async fn send(out: &mut SendStream<Bytes>, mut piece
             capacity.ok_or(io::ErrorKind::BrokenPipe)?.map_err(io::Error::other)?;
         }
         let now = piece.split_to(out.capacity().min(piece.len()));
-        out.send_data(now, false).map_err(io::Error::other)?;
+        out.send_data(now, ends && piece.is_empty()).map_err(io::Error::other)?;
     }
     Ok(())
 }
