@@ -168,7 +168,8 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
         };
         refusal = failure.refusal();
         let repeatable = attempts.replay.is_possible();
-        let failed = Failed { failure: &failure, seen: tried.seen, reused: tried.reused, repeatable };
+        let others = job.cluster.len() > tries.tried().len();
+        let failed = Failed { failure: &failure, seen: tried.seen, reused: tried.reused, repeatable, others };
         let next = tries.judge(failed, now);
         if next == Next::Same {
             again = Some(lease);

@@ -28,8 +28,10 @@ pub(crate) struct Failed<'a> {
     pub(crate) failure: &'a Failure,
     /// Whether the endpoint may have seen the request.
     pub(crate) seen: bool,
-    /// Whether the connection had served before.
+    /// Whether the same endpoint may answer on another connection: this one had served before, or the stream was refused.
     pub(crate) reused: bool,
+    /// Whether there are endpoints that were not asked yet.
+    pub(crate) others: bool,
     /// Whether all that was sent can be sent again.
     pub(crate) repeatable: bool,
 }
@@ -91,7 +93,13 @@ impl Tries {
             Failure::Invalid(_) => on.invalid_header,
             Failure::Status(_) => true,
         };
-        if wanted && (harmless || on.non_idempotent) && self.may_go_on(now) { Next::Other } else { Next::Nobody }
+        let may_go_on = wanted && (harmless || on.non_idempotent) && self.may_go_on(now);
+        match failed.failure {
+            // It has done nothing, whatever the policy is. Where another may be asked, that spares it a connection.
+            Failure::Refused if failed.reused && !(may_go_on && failed.others) => Next::Same,
+            _ if may_go_on => Next::Other,
+            _ => Next::Nobody,
+        }
     }
 
     /// Whether neither the number of tries nor the time for them is used up.
@@ -114,7 +122,7 @@ mod tests {
         let now = Instant::now();
         let mut tries = Tries::new(policy, idempotent, now);
         tries.made = 1;
-        tries.judge(Failed { failure, seen, reused, repeatable: true }, now)
+        tries.judge(Failed { failure, seen, reused, repeatable: true, others: true }, now)
     }
 
     const CLOSED: Failure = Failure::Closed { early: true };
@@ -134,7 +142,6 @@ mod tests {
     fn what_must_not_be_repeated_and_may_have_been_seen_is_not_unless_told() {
         let default = Retry::default();
         assert_eq!(judge(default, false, &Failure::Connect, false, false), Next::Other);
-        assert_eq!(judge(default, false, &Failure::Refused, false, true), Next::Other);
         assert_eq!(judge(default, false, &CLOSED, true, false), Next::Nobody);
         assert_eq!(judge(default, false, &CLOSED, true, true), Next::Nobody);
         let told = policy(RetryOn { error: true, non_idempotent: true, ..RetryOn::default() });
@@ -146,15 +153,25 @@ mod tests {
         let off = policy(RetryOn::default());
         assert_eq!(judge(off, true, &CLOSED, true, true), Next::Same);
         assert_eq!(judge(off, false, &CLOSED, false, true), Next::Same);
-        assert_eq!(judge(off, false, &Failure::Refused, false, true), Next::Nobody, "it has not been closed");
         let late = Failure::Closed { early: false };
         assert_eq!(judge(off, true, &late, true, true), Next::Nobody, "a part of an answer had come");
     }
 
     #[test]
+    fn a_stream_that_was_refused_is_opened_elsewhere_or_else_once_more() {
+        let (default, off) = (Retry::default(), policy(RetryOn::default()));
+        assert_eq!(judge(default, false, &Failure::Refused, false, true), Next::Other);
+        assert_eq!(judge(off, false, &Failure::Refused, false, true), Next::Same);
+        assert_eq!(judge(off, false, &Failure::Refused, false, false), Next::Nobody, "it was opened once more");
+        let now = Instant::now();
+        let failed = Failed { failure: &Failure::Refused, seen: false, reused: true, repeatable: true, others: false };
+        assert_eq!(Tries::new(default, false, now).judge(failed, now), Next::Same, "there is nobody else");
+    }
+
+    #[test]
     fn the_number_of_tries_and_their_time_are_limited() {
         let now = Instant::now();
-        let failed = Failed { failure: &Failure::Connect, seen: false, reused: false, repeatable: true };
+        let failed = Failed { failure: &Failure::Connect, seen: false, reused: false, repeatable: true, others: true };
         let mut tries = Tries::new(Retry { tries: 2, timeout: Duration::from_secs(10), ..Retry::default() }, true, now);
         tries.made = 1;
         assert_eq!(tries.judge(failed, now + Duration::from_secs(9)), Next::Other);
@@ -166,7 +183,7 @@ mod tests {
     #[test]
     fn a_body_that_was_let_go_cannot_be_sent_again() {
         let now = Instant::now();
-        let failed = Failed { failure: &CLOSED, seen: true, reused: true, repeatable: false };
+        let failed = Failed { failure: &CLOSED, seen: true, reused: true, repeatable: false, others: true };
         assert_eq!(Tries::new(Retry::default(), true, now).judge(failed, now), Next::Nobody);
     }
 
