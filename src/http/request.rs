@@ -65,7 +65,8 @@ pub struct Asked {
 impl Asked {
     /// Whether an answer of this status would be taken for a switch of protocols that it is not: over HTTP/2 any 2xx
     /// opens the tunnel (RFC 8441, 5).
-    pub(crate) fn mistakes(&self, status: u16) -> bool {
+    #[must_use]
+    pub fn mistakes(&self, status: u16) -> bool {
         self.upgrade && self.version == Version::Http2 && (200..300).contains(&status)
     }
 }
