@@ -122,7 +122,10 @@ fn a_connection_that_was_closed_while_kept_is_not_used() {
         line.read();
         line.send(OK);
     });
-    let gateway = Gateway::with_policy(Policy { retry: Retry { on: RetryOn::default(), ..Retry::default() }, ..Policy::default() }, &[&endpoint]);
+    let gateway = Gateway::with_policy(
+        Policy { retry: Retry { on: RetryOn::default(), ..Retry::default() }, ..Policy::default() },
+        &[&endpoint],
+    );
     let mut line = gateway.connect();
     for n in 1..5 {
         assert_eq!(line.ask(POST).status(), 200);

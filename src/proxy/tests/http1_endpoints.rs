@@ -41,4 +41,3 @@ fn a_kept_connection_that_the_endpoint_closed_is_replaced() {
     assert_eq!(line.ask(POST).status(), 502, "it may have been done");
     assert_eq!(gateway.metric("serin_ejections_total"), 0, "that is no failure of the endpoint");
 }
-
