@@ -124,15 +124,11 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         }
 
         let mut reading = Reading { started: None, read: 0, looked_at: 0 };
-        let mut blank = 0;
         let next = poll_fn(|cx| {
             loop {
                 // Old clients send an empty line after a body: it begins no request (RFC 9112, 2.2).
-                while reading.started.is_none() && blank < 2 && client.inbox.bytes().starts_with(b"\r\n") {
-                    client.inbox.consume(2);
-                    blank += 1;
-                }
-                if !client.inbox.is_empty() {
+                let blank = matches!(client.inbox.bytes(), b"\r" | b"\r\n" | b"\r\n\r" | b"\r\n\r\n");
+                if !client.inbox.is_empty() && !(blank && !is_first) {
                     let started = *reading.started.get_or_insert_with(|| {
                         if !is_first || timer.has_fired() {
                             timer.set(config.header_timeout);
