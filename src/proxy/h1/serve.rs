@@ -112,7 +112,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         let (worker, client, timer) = (self.worker, &mut self.client, &self.timer);
         let config = &worker.config;
         let is_first = self.served == 0;
-        if client.inbox.is_empty() {
+        if begins_nothing(client.inbox.bytes(), is_first) {
             if worker.shared.drain.is_draining() && !is_first {
                 return Next::Closed;
             }
@@ -126,9 +126,7 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
         let mut reading = Reading { started: None, read: 0, looked_at: 0 };
         let next = poll_fn(|cx| {
             loop {
-                // Old clients send an empty line after a body: it begins no request (RFC 9112, 2.2).
-                let blank = matches!(client.inbox.bytes(), b"\r" | b"\r\n" | b"\r\n\r" | b"\r\n\r\n");
-                if !client.inbox.is_empty() && !(blank && !is_first) {
+                if !begins_nothing(client.inbox.bytes(), is_first) {
                     let started = *reading.started.get_or_insert_with(|| {
                         if !is_first || timer.has_fired() {
                             timer.set(config.header_timeout);
@@ -325,6 +323,12 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
             false => Afterwards::Close,
         }
     }
+}
+
+/// Whether these bytes are not yet a request's. Old clients send an empty line after a body, which begins no other
+/// request (RFC 9112, 2.2).
+fn begins_nothing(bytes: &[u8], is_first: bool) -> bool {
+    bytes.is_empty() || !is_first && matches!(bytes, b"\r" | b"\r\n" | b"\r\n\r" | b"\r\n\r\n")
 }
 
 /// The reading of a head.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::harness::*;
-use crate::proxy::Config;
+use crate::{lifecycle::Phase, proxy::Config};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
@@ -56,6 +56,24 @@ fn an_empty_line_after_a_request_begins_no_other() {
     line.send("\r\n");
     pause(Duration::from_millis(900));
     assert_eq!(line.ask(GET).status(), 200, "the connection is idle, and no head is late");
+}
+
+#[test]
+fn a_connection_with_nothing_but_an_empty_line_behind_a_body_is_idle() {
+    const POST: &str = "POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 3\r\n\r\nabc\r\n";
+    let endpoint = Endpoint::ok();
+    let config = Config { keep_alive: Duration::from_millis(300), ..Config::default() };
+    let gateway = Gateway::with_config(config, &[&endpoint]);
+    let mut line = gateway.connect();
+    assert_eq!(line.ask(POST).status(), 200);
+    assert!(line.is_closed(), "its time to be idle has an end");
+
+    let mut gateway = Gateway::to(&[&endpoint]);
+    let mut line = gateway.connect();
+    assert_eq!(line.ask(POST).status(), 200);
+    gateway.drainer.advance(Phase::Closing);
+    assert!(line.is_closed(), "a drain ends it");
+    gateway.join();
 }
 
 #[test]
