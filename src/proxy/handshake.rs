@@ -3,20 +3,20 @@
 //! A handshake is the dearest thing that a stranger can ask for. So how many are in progress is bounded, so is the time
 //! that one may take, and their cryptography is done in [turns](super::turns).
 
-use std::{
-    future::{Future, poll_fn},
-    io,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-};
+use std::{io, sync::Arc};
 
 use rustls::{Error, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::{Stream, connect::Connect, linger::linger, timer::Idleness, worker::Worker};
+use super::{
+    Stream,
+    connect::Connect,
+    linger::linger,
+    timer::{Idleness, until_fired},
+    worker::Worker,
+};
 
 /// A handshake in progress, counted until it is dropped.
 struct InProgress<'w, C: Connect>(&'w Worker<C>);
@@ -33,17 +33,11 @@ pub(crate) async fn handshake<C: Connect>(
         return None;
     };
     let timer = worker.clock.timer();
-    let mut accepting = pin!(worker.turns.take(TlsAcceptor::from(config).accept(socket).into_fallible()));
+    timer.wake_this_task().await;
     timer.set(worker.config.handshake_timeout);
     timer.set_idleness(Idleness::Fresh);
-    let accepted = poll_fn(|cx| {
-        timer.register(cx);
-        match accepting.as_mut().poll(cx) {
-            Poll::Pending if timer.has_fired() => Poll::Ready(None),
-            accepted => accepted.map(Some),
-        }
-    });
-    match accepted.await {
+    let accepting = worker.turns.take(TlsAcceptor::from(config).accept(socket).into_fallible());
+    match until_fired(&timer, accepting).await {
         Some(Ok(stream)) => {
             worker.meters.count_handshake("ok");
             Some(Stream::Tls(Box::new(stream.into())))

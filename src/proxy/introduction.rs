@@ -6,7 +6,7 @@
 //! Exactly the header is taken from the socket: what follows may be a TLS handshake. So the bytes are looked at first,
 //! and taken once they are known to belong to it.
 
-use std::{future::poll_fn, io, net::IpAddr, pin::pin, rc::Rc, task::Poll};
+use std::{io, net::IpAddr, rc::Rc};
 
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -14,7 +14,7 @@ use tracing::debug;
 use super::{
     caller::{Caller, Door},
     connect::Connect,
-    timer::Idleness,
+    timer::{Idleness, until_fired},
     worker::Worker,
 };
 use crate::{
@@ -66,17 +66,10 @@ pub(crate) async fn introduce<C: Connect>(
 /// Takes a header off the socket, in the time that there is for it.
 async fn read<C: Connect>(worker: &Worker<C>, stream: &TcpStream) -> Result<ProxyHeader, NotIntroduced> {
     let timer = worker.clock.timer();
+    timer.wake_this_task().await;
     timer.set(worker.config.proxy_header_timeout);
     timer.set_idleness(Idleness::Fresh);
-    let mut taking = pin!(take(stream));
-    poll_fn(|cx| {
-        timer.register(cx);
-        match taking.as_mut().poll(cx) {
-            Poll::Pending if timer.has_fired() => Poll::Ready(Err(NotIntroduced::TimedOut)),
-            taken => taken,
-        }
-    })
-    .await
+    until_fired(&timer, take(stream)).await.unwrap_or(Err(NotIntroduced::TimedOut))
 }
 
 /// Takes a header off the socket.
@@ -109,6 +102,8 @@ async fn take(stream: &TcpStream) -> Result<ProxyHeader, NotIntroduced> {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::poll_fn, pin::pin};
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,

@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -67,7 +67,7 @@ struct Slot {
     waker: RefCell<Option<Waker>>,
 }
 
-/// Waits for `work`, but not longer than until the timer fires.
+/// Waits for `work`, but not longer than until the timer fires, which has to [wake](Timer::wake_this_task) this task.
 pub(crate) async fn until_fired<F: Future>(timer: &Timer, work: F) -> Option<F::Output> {
     let mut work = pin!(work);
     poll_fn(|cx| match work.as_mut().poll(cx) {
@@ -168,9 +168,10 @@ impl Timer {
         &self.clock
     }
 
-    /// Has the connection's task woken when the deadline passes. The task is the same for the connection's life.
-    pub(crate) fn register(&self, cx: &Context<'_>) {
-        *self.slot.waker.borrow_mut() = Some(cx.waker().clone());
+    /// Has the task that awaits this woken when the deadline passes. It is the same for the timer's life.
+    pub(crate) async fn wake_this_task(&self) {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        *self.slot.waker.borrow_mut() = Some(waker);
     }
 
     /// Arms the timer with the moment `after` from now.
@@ -241,7 +242,7 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Poll};
+    use std::future::pending;
 
     use super::*;
 
@@ -256,11 +257,8 @@ mod tests {
             let timer = clock.timer();
             let set_at = Instant::now();
             timer.set(after);
-            poll_fn(|cx| {
-                timer.register(cx);
-                if timer.has_fired() { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
+            timer.wake_this_task().await;
+            until_fired(&timer, pending::<()>()).await;
             set_at.elapsed()
         })
     }

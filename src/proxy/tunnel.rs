@@ -153,11 +153,7 @@ mod tests {
             let (endpoint, mut near_endpoint) = duplex(64);
             let timer = clock.timer();
             let tunnelling = async move {
-                poll_fn(|cx| {
-                    timer.register(cx);
-                    Poll::Ready(())
-                })
-                .await;
+                timer.wake_this_task().await;
                 let (up, down) = (Buffer::new(Size::Small), Buffer::new(Size::Large));
                 let tunnelled = tunnel(&mut near_client, up, &mut near_endpoint, down, &timer, idle).await;
                 drop((near_client, near_endpoint));

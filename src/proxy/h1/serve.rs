@@ -25,7 +25,7 @@ use crate::{
         record::{CLIENT_CLOSED_REQUEST, Notes, Record},
         request::{self, RequestId, Then},
         seam::{Sink, Source},
-        timer::{Idleness, Timer},
+        timer::{Idleness, Timer, until_fired},
         tunnel::tunnel,
         worker::Worker,
     },
@@ -41,11 +41,7 @@ pub(crate) async fn serve<C: Connect>(
 ) -> Option<(Stream, Buffer)> {
     let mut connection =
         Connection { worker, caller, client: Client::new(stream), timer: worker.clock.timer(), served: 0, counted };
-    poll_fn(|cx| {
-        connection.timer.register(cx);
-        Poll::Ready(())
-    })
-    .await;
+    connection.timer.wake_this_task().await;
     loop {
         let then = match connection.next_head().await {
             Next::Head { length, started } => connection.serve_request(length, started).await,
@@ -313,14 +309,11 @@ impl<C: Connect, S: AsyncRead + AsyncWrite + Unpin> Connection<'_, C, S> {
     async fn finish_answer(&mut self) -> Afterwards {
         let (client, timer) = (&mut self.client, &self.timer);
         timer.set(self.worker.config.write_timeout);
-        let sent = poll_fn(|cx| match client.poll_finish(cx, b"") {
-            Poll::Pending if timer.has_fired() => Poll::Ready(false),
-            flushed => flushed.map(|flushed| flushed.is_ok()),
-        });
-        match sent.await {
-            true if client.keep_alive() => Afterwards::Keep,
-            true => Afterwards::Linger,
-            false => Afterwards::Close,
+        let sent = until_fired(timer, poll_fn(|cx| client.poll_finish(cx, b""))).await;
+        match sent {
+            Some(Ok(_)) if client.keep_alive() => Afterwards::Keep,
+            Some(Ok(_)) => Afterwards::Linger,
+            Some(Err(_)) | None => Afterwards::Close,
         }
     }
 }

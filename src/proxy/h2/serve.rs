@@ -88,11 +88,7 @@ pub(crate) async fn serve<C: Connect>(
     counted: &Counted,
 ) {
     let timer = worker.clock.timer();
-    poll_fn(|cx| {
-        timer.register(cx);
-        Poll::Ready(())
-    })
-    .await;
+    timer.wake_this_task().await;
     timer.set(worker.config.header_timeout);
     counted.enter(ConnectionState::Reading);
     let (stream, verdict) = Guarded::new(stream, before);
@@ -196,11 +192,7 @@ async fn one<C: Connect>(
 ) {
     let started = Instant::now();
     let timer = worker.clock.timer();
-    poll_fn(|cx| {
-        timer.register(cx);
-        Poll::Ready(())
-    })
-    .await;
+    timer.wake_this_task().await;
     let table = worker.table();
     let mut record = Record::new(started);
     let (parts, body) = request.into_parts();
