@@ -30,6 +30,9 @@ pub(crate) struct Clock {
     /// Milliseconds from `started` to the last sweep.
     now: Cell<u64>,
     slots: RefCell<Vec<Rc<Slot>>>,
+    /// Those of `slots` whose timers are gone. The next timers take them: streams come and go by the ten thousand
+    /// between two sweeps.
+    free: RefCell<Vec<Rc<Slot>>>,
     /// Those of `slots` that are looked at by every fine sweep.
     short: RefCell<Vec<Rc<Slot>>>,
     /// Ends the sweep's pause when the first short deadline is set.
@@ -86,20 +89,19 @@ impl Clock {
             started: Instant::now(),
             now: Cell::new(0),
             slots: RefCell::default(),
+            free: RefCell::default(),
             short: RefCell::default(),
             hurry: Notify::new(),
         })
     }
 
-    /// A timer for a new connection. It is forgotten when it is dropped.
+    /// A timer for a new connection or stream.
     pub(crate) fn timer(self: &Rc<Self>) -> Timer {
-        let slot = Rc::new(Slot {
-            deadline: Cell::new(Deadline::NEVER),
-            is_short: Cell::new(false),
-            idleness: Cell::default(),
-            waker: RefCell::new(None),
+        let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            let slot = Rc::new(Slot::new());
+            self.slots.borrow_mut().push(Rc::clone(&slot));
+            slot
         });
-        self.slots.borrow_mut().push(Rc::clone(&slot));
         Timer { clock: Rc::clone(self), slot }
     }
 
@@ -140,6 +142,7 @@ impl Clock {
             });
             if Instant::now() >= next_coarse {
                 next_coarse += COARSE;
+                self.free.borrow_mut().clear();
                 self.slots.borrow_mut().retain(|slot| {
                     slot.wake_if_passed(self.now.get());
                     Rc::strong_count(slot) > 1
@@ -203,6 +206,16 @@ impl Timer {
     }
 }
 
+impl Drop for Timer {
+    fn drop(&mut self) {
+        // A waker keeps the memory of its task.
+        self.slot.waker.take();
+        self.slot.deadline.set(Deadline::NEVER);
+        self.slot.idleness.set(Idleness::default());
+        self.clock.free.borrow_mut().push(Rc::clone(&self.slot));
+    }
+}
+
 // === impl Deadline ===
 
 impl Deadline {
@@ -219,6 +232,15 @@ impl Deadline {
 // === impl Slot ===
 
 impl Slot {
+    fn new() -> Self {
+        Self {
+            deadline: Cell::new(Deadline::NEVER),
+            is_short: Cell::new(false),
+            idleness: Cell::default(),
+            waker: RefCell::new(None),
+        }
+    }
+
     fn wake_if_passed(&self, now: u64) {
         let deadline = self.deadline.get();
         if deadline != Deadline::PASSED && deadline.0 <= now {
@@ -242,9 +264,15 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::{future::pending, sync::Arc, task::Wake};
 
     use super::*;
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
 
     /// Runs a clock and gives the time that a timer of `after`, set `offset` after the start, takes to fire.
     fn fires_after(offset: Duration, after: Duration) -> Duration {
@@ -292,6 +320,22 @@ mod tests {
         timer.arm(Deadline::NEVER);
         clock.slots.borrow()[0].wake_if_passed(u64::MAX - 1);
         assert!(!timer.has_fired());
+    }
+
+    #[test]
+    fn timers_that_come_and_go_leave_nothing_behind() {
+        let clock = Clock::new();
+        let task = Arc::new(Task);
+        for _ in 0..10_000 {
+            let timer = clock.timer();
+            assert!(!timer.has_fired());
+            timer.set(Duration::from_secs(1));
+            *timer.slot.waker.borrow_mut() = Some(Waker::from(Arc::clone(&task)));
+            clock.fire_all(Idleness::Busy);
+            assert!(timer.has_fired());
+        }
+        assert_eq!(Arc::strong_count(&task), 1, "no task is kept");
+        assert_eq!((clock.slots.borrow().len(), clock.short.borrow().len()), (1, 1));
     }
 
     #[test]
