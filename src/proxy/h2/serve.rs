@@ -167,11 +167,12 @@ fn settings() -> Builder {
 fn start<C: Connect>(shared: &Rc<Shared<C>>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     shared.open.set(shared.open.get() + 1);
     let shared = Rc::clone(shared);
-    tokio::task::spawn_local(async move {
+    // Boxed, since a task is copied as a whole three times before it begins, and three times when it ends.
+    tokio::task::spawn_local(Box::pin(async move {
         let _open = Open(&shared.open);
         let serving = pin!(one(&shared.worker, &shared.caller, request, respond));
         isolated(&shared.worker, shared.caller.address, serving).await;
-    });
+    }));
 }
 
 /// Counts a stream as open.
