@@ -1,0 +1,49 @@
+//! The endpoint behind all proxies: answers `GET /<n>` with `n` bytes, as cheaply as can be.
+
+use std::io;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// Serves for ever.
+pub fn serve(port: u16) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            tokio::task::spawn_local(answer(stream));
+        }
+    })
+}
+
+async fn answer(mut stream: TcpStream) -> io::Result<()> {
+    let mut request = Vec::with_capacity(4096);
+    let mut answer = Vec::new();
+    let mut answered = String::new();
+    loop {
+        request.clear();
+        while !request.ends_with(b"\r\n\r\n") {
+            if stream.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        }
+        let path = request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        let path = String::from_utf8_lossy(path);
+        if path != answered {
+            let size: usize = path.trim_start_matches('/').parse().unwrap_or(0);
+            answer = format!(
+                "HTTP/1.1 200 OK\r\nServer: bench\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\n\
+                 Content-Type: text/plain\r\nContent-Length: {size}\r\n\r\n"
+            )
+            .into_bytes();
+            answer.resize(answer.len() + size, b'x');
+            answered = path.into_owned();
+        }
+        stream.write_all(&answer).await?;
+    }
+}
