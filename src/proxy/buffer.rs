@@ -107,6 +107,27 @@ impl Buffer {
         }
     }
 
+    /// Takes as many of `bytes` as there is room for, and gives how many that are. Where there are many, it is to be empty
+    /// from time to time: no room is made by moving.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        if self.memory.is_empty() {
+            self.memory = take(self.size);
+        }
+        let count = bytes.len().min(self.memory.len() - self.end);
+        self.memory[self.end..self.end + count].copy_from_slice(&bytes[..count]);
+        self.end += count;
+        count
+    }
+
+    /// Whether no memory is held.
+    #[cfg(test)]
+    pub(crate) fn is_released(&self) -> bool {
+        self.memory.is_empty()
+    }
+
     /// Reads once and gives the number of bytes, 0 at the end of the stream.
     ///
     /// Where the read would wait, an empty buffer holds no memory afterwards. A full buffer grows up to `limit` bytes;

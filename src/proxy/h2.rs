@@ -10,6 +10,7 @@
 
 mod body;
 mod downstream;
+mod gather;
 mod guard;
 mod head;
 mod serve;

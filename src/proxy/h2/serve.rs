@@ -20,6 +20,7 @@ use tracing::debug;
 use super::{
     body::{Inflow, Sender},
     downstream::Client,
+    gather::gather,
     guard::{Guarded, Verdict},
     head,
 };
@@ -91,9 +92,17 @@ pub(crate) async fn serve<C: Connect>(
     timer.wake_this_task().await;
     timer.set(worker.config.header_timeout);
     counted.enter(ConnectionState::Reading);
+    let (stream, outlet) = gather(stream);
     let (stream, verdict) = Guarded::new(stream, before);
-    let handshake = settings().handshake(stream);
-    let Some(Ok(mut connection)) = until_fired(&timer, handshake).await else { return };
+    let begun = {
+        let mut handshake = pin!(settings().handshake(stream));
+        let turns = poll_fn(|cx| {
+            let turn = handshake.as_mut().poll(cx);
+            outlet.end_turn(cx, turn)
+        });
+        until_fired(&timer, turns).await
+    };
+    let Some(Some(Ok(mut connection))) = begun else { return };
 
     let shared = Rc::new(Shared { worker: Rc::clone(worker), caller, open: Cell::new(0) });
     let mut draining = pin!(worker.shared.drain.started());
@@ -115,7 +124,7 @@ pub(crate) async fn serve<C: Connect>(
                     (1.., Phase::Serving) => timer.set(worker.config.keep_alive),
                     (1.., Phase::Leaving) => timer.set(LEAVING),
                     (0, Phase::Serving) => leave(&mut connection, &mut phase),
-                    (0, Phase::Leaving) => return Poll::Ready(()),
+                    (0, Phase::Leaving) => return Poll::Ready(Some(())),
                 }
             }
             let busy = shared.open.get() > 0;
@@ -135,15 +144,15 @@ pub(crate) async fn serve<C: Connect>(
                         worker.meters.count(Count::Floods);
                     }
                     debug!(client = %shared.caller.address, %error, "a client's connection has ended");
-                    return Poll::Ready(());
+                    return Poll::Ready(Some(()));
                 }
-                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Ready(None) => return Poll::Ready(Some(())),
                 Poll::Pending if verdict.replace(Verdict::Fine) == Verdict::Floods => {
                     flooded = true;
                     worker.meters.count(Count::Floods);
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return outlet.end_turn(cx, Poll::Pending),
             }
         }
     })

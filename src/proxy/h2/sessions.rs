@@ -10,7 +10,7 @@ use std::{
     hash::Hash,
     pin::Pin,
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use ::h2::{
@@ -23,6 +23,7 @@ use tokio::{
     sync::Notify,
 };
 
+use super::gather::gather;
 use crate::proxy::{
     pool::PoolLimits,
     timer::{Clock, Deadline},
@@ -160,6 +161,7 @@ impl<K: Hash + Eq + Clone> Connecting<'_, K> {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let sessions = self.sessions;
+        let (stream, outlet) = gather(stream);
         let (sender, mut driver) = Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW)
@@ -169,8 +171,12 @@ impl<K: Hash + Eq + Clone> Connecting<'_, K> {
             .initial_max_send_streams(UNSAID)
             .handshake(stream)
             .await?;
-        poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(ended.and(Err(Reason::CONNECT_ERROR.into()))),
+        let mut driven = move |cx: &mut Context<'_>| {
+            let turn = Pin::new(&mut driver).poll(cx);
+            outlet.end_turn(cx, turn)
+        };
+        poll_fn(|cx| match driven(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.unwrap_or(Ok(())).and(Err(Reason::CONNECT_ERROR.into()))),
             Poll::Pending if sender.current_max_send_streams() == UNSAID => Poll::Pending,
             Poll::Pending => Poll::Ready(Ok(())),
         })
@@ -183,11 +189,12 @@ impl<K: Hash + Eq + Clone> Connecting<'_, K> {
             ends: sessions.clock.deadline(sessions.limits.age),
             closed: Cell::new(false),
         });
-        let driven = Rc::downgrade(&connection);
+        let held = Rc::downgrade(&connection);
         tokio::task::spawn_local(async move {
             // Whoever has a stream on it learns of an error there.
-            let _ = driver.await;
-            if let Some(connection) = driven.upgrade() {
+            let _ = poll_fn(&mut driven).await;
+            drop(driven);
+            if let Some(connection) = held.upgrade() {
                 connection.closed.set(true);
             }
         });
