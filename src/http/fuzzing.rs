@@ -219,9 +219,7 @@ pub fn relayed_request(bytes: &[u8]) {
     expected.extend(given.iter().filter(|(name, _)| !joins(name)));
     let crumbs: Vec<_> =
         given.iter().filter(|(name, _)| Class::of(name) == Class::Cookie).map(|(_, crumb)| *crumb).collect();
-    // Empty ones before the first that is not leave nothing.
-    let empty = crumbs.iter().take_while(|crumb| crumb.is_empty()).count();
-    let cookie = crumbs[empty..].join(&b"; "[..]);
+    let cookie = crumbs.join(&b"; "[..]);
     if !crumbs.is_empty() {
         expected.push((b"Cookie", &cookie));
     }

@@ -7,6 +7,8 @@
 //!
 //! Where the body's length is not known it is `chunked` here. That describes it; nobody has sent chunks.
 
+use smallvec::SmallVec;
+
 use super::{
     Class, Limits, Malformed, Refusal, Request, RequestView,
     host::is_authority,
@@ -74,18 +76,27 @@ pub fn write_relayed_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     out.extend_from_slice(pseudo.path);
     out.extend_from_slice(b" HTTP/1.1\r\n");
 
-    let host = host_of(pseudo.authority, fields())?;
+    let host = match pseudo.authority {
+        Some(authority) => authority,
+        None => host_among(fields()).ok_or(Refusal::BadRequest(Malformed::NoHost))?,
+    };
+    // An authority with user information is refused like any other that is none.
+    if !is_authority(host) {
+        return Err(Refusal::BadRequest(Malformed::Host));
+    }
     write(b"Host", host, out);
-    let (mut has_length, mut has_cookie) = (false, false);
+    let mut has_length = false;
+    let mut crumbs = SmallVec::<[&[u8]; 4]>::new();
     for (name, value) in fields() {
         if let Some(malformed) = fault_of(name, value) {
             return Err(Refusal::BadRequest(malformed));
         }
         match Class::of(name) {
-            Class::Host => continue,
-            // RFC 9113, 8.2.3: what came in crumbs is one field in HTTP/1.
+            // It must not differ (RFC 9113, 8.3.1).
+            Class::Host if host.eq_ignore_ascii_case(value) => continue,
+            Class::Host => return Err(Refusal::BadRequest(Malformed::HostMismatch)),
             Class::Cookie => {
-                has_cookie = true;
+                crumbs.push(value);
                 continue;
             }
             Class::ContentLength => has_length = true,
@@ -99,13 +110,12 @@ pub fn write_relayed_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
         }
         write(name, value, out);
     }
-    if has_cookie {
+    // RFC 9113, 8.2.3: what came in crumbs is one field in HTTP/1.
+    if let Some((first, others)) = crumbs.split_first() {
         out.extend_from_slice(b"Cookie: ");
-        let start = out.len();
-        for (_, crumb) in fields().filter(|(name, _)| Class::of(name) == Class::Cookie) {
-            if out.len() > start {
-                out.extend_from_slice(b"; ");
-            }
+        out.extend_from_slice(first);
+        for crumb in others {
+            out.extend_from_slice(b"; ");
             out.extend_from_slice(crumb);
         }
         out.extend_from_slice(b"\r\n");
@@ -130,26 +140,9 @@ pub fn write_relayed_request<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     Ok(())
 }
 
-/// The host of a request: its authority, or `Host`, which must not differ (RFC 9113, 8.3.1).
-fn host_of<'a>(
-    authority: Option<&'a [u8]>,
-    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<&'a [u8], Refusal> {
-    let mut host = authority;
-    for (_, value) in fields.filter(|(name, _)| Class::of(name) == Class::Host) {
-        match host {
-            Some(host) if !host.eq_ignore_ascii_case(value) => {
-                return Err(Refusal::BadRequest(Malformed::HostMismatch));
-            }
-            _ => host = Some(value),
-        }
-    }
-    // An authority with user information is refused like any other that is none.
-    match host {
-        Some(host) if is_authority(host) => Ok(host),
-        Some(_) => Err(Refusal::BadRequest(Malformed::Host)),
-        None => Err(Refusal::BadRequest(Malformed::NoHost)),
-    }
+/// The host that a request names in a field of its own.
+fn host_among<'a>(mut fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<&'a [u8]> {
+    fields.find(|(name, _)| Class::of(name) == Class::Host).map(|(_, value)| value)
 }
 
 /// Appends the HTTP/1 head that says the same as an answer in frames, to be read by [`super::Response::read`]. `ends` is

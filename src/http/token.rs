@@ -127,7 +127,7 @@ const fn is_control(byte: u8) -> bool {
 /// Whether `name` can be the name of a field: a token.
 #[must_use]
 pub fn is_field_name(name: &[u8]) -> bool {
-    !name.is_empty() && end_of(TOKEN, name, 0) == name.len()
+    !name.is_empty() && token_end(name, 0).0 == name.len()
 }
 
 /// Whether `value` can be the value of a field: no controls but tabs.

@@ -39,6 +39,11 @@ pub(crate) fn gather<S>(stream: S) -> (Gathered<S>, Outlet<S>) {
 // === impl Outlet ===
 
 impl<S: AsyncWrite + Unpin> Outlet<S> {
+    /// Whether nothing waits to be sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.borrow().waiting.is_empty()
+    }
+
     /// Sends what was gathered in a turn that ends with nothing more to do. None where the peer has left: the connection
     /// is to be let go, and whatever is open on it ends.
     pub(crate) fn end_turn<T>(&self, cx: &mut Context<'_>, turn: Poll<T>) -> Poll<Option<T>> {

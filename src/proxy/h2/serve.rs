@@ -15,6 +15,7 @@ use ::h2::{
 };
 use ::http::Request;
 use bytes::Bytes;
+use tokio::task::yield_now;
 use tracing::debug;
 
 use super::{
@@ -108,6 +109,7 @@ pub(crate) async fn serve<C: Connect>(
     let mut draining = pin!(worker.shared.drain.started());
     let mut phase = Phase::Serving;
     let (mut served, mut flooded) = (0, false);
+    let mut pause = pin!(None);
     let leave = |connection: &mut Connection<_, _>, phase: &mut Phase| {
         connection.graceful_shutdown();
         *phase = Phase::Leaving;
@@ -152,7 +154,20 @@ pub(crate) async fn serve<C: Connect>(
                     worker.meters.count(Count::Floods);
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
-                Poll::Pending => return outlet.end_turn(cx, Poll::Pending),
+                // Where others are being served, their answers may leave together with what there is, if they come with
+                // the next look at the sockets.
+                Poll::Pending => {
+                    // Where others are being served, their answers may come with the next look at the sockets, and leave
+                    // together with what there is.
+                    if pause.is_none() && shared.open.get() > 1 && !outlet.is_empty() {
+                        pause.set(Some(yield_now()));
+                    }
+                    if let Some(pause) = pause.as_mut().as_pin_mut() {
+                        ready!(pause.poll(cx));
+                    }
+                    pause.set(None);
+                    return outlet.end_turn(cx, Poll::Pending);
+                }
             }
         }
     })
