@@ -29,7 +29,7 @@ use crate::{
     http::{Answer, Asked, Framing, Refusal, Version, write_answer, write_refusal},
     metrics::{Connection as Counted, ConnectionState, Count},
     proxy::{
-        Stream,
+        RoutingTable, Stream,
         accept::isolated,
         buffer::{self, Buffer, Size},
         caller::Caller,
@@ -191,10 +191,11 @@ fn settings() -> Builder {
 fn start<C: Connect>(shared: &Rc<Shared<C>>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     shared.open.set(shared.open.get() + 1);
     let shared = Rc::clone(shared);
+    let mut stream = Some((request, respond));
     // Boxed, since a task is copied as a whole three times before it begins, and three times when it ends.
     tokio::task::spawn_local(Box::pin(async move {
         let _open = Open(&shared.open);
-        let serving = pin!(one(&shared.worker, &shared.caller, request, respond));
+        let serving = pin!(one(&shared.worker, &shared.caller, &mut stream));
         isolated(&shared.worker, shared.caller.address, serving).await;
     }));
 }
@@ -208,56 +209,71 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Serves a stream.
+/// A stream whose request was read.
+struct Opened<'t> {
+    client: Client,
+    request_id: RequestId,
+    then: Then<'t>,
+}
+
+/// Reads the request of a stream, and decides on it.
+fn open<'t, C: Connect>(
+    worker: &Worker<C>,
+    caller: &Caller,
+    table: &'t RoutingTable,
+    (request, respond): (Request<RecvStream>, SendResponse<Bytes>),
+    record: &mut Record<'t>,
+) -> Opened<'t> {
+    let (parts, body) = request.into_parts();
+    let inflow = Inflow::new(body, Sender::Client, u64::MAX);
+    let mut head = buffer::take_out();
+    // A nonce of HTTP/1's handshake, which frames do not have: 16 bytes in base64.
+    let mut nonce = *b"AAAAAAAAAAAAAAAAAAAAAA==";
+    nonce[..21].copy_from_slice(&worker.random_id()[..21]);
+    let begun = head::write_request(&parts, &nonce, inflow.is_complete(), &mut head).and_then(|()| {
+        let length = worker.request.borrow_mut().read_relayed(&head, &worker.config.head)?;
+        let storage = worker.request.borrow();
+        record.request_bytes = length as u64;
+        Ok(request::begin(worker, table, storage.view(&head), caller, true, record))
+    });
+    let mut client = Client::new(respond, inflow);
+    let (request_id, then) = match begun {
+        Ok(begun) => {
+            client.begin(begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
+            (begun.request_id, begun.then)
+        }
+        Err(refusal) => {
+            let asked = Asked { hsts: worker.hsts(caller), version: Version::Http2, ..Asked::default() };
+            client.begin(asked, Framing::None, false, 0);
+            let id = RequestId::from(worker.random_id());
+            if worker.log.borrow().is_on() {
+                record.notes = Some(Notes::raw(&head, &id));
+            }
+            (id, Then::Refuse(refusal))
+        }
+    };
+    buffer::give_out(head);
+    Opened { client, request_id, then }
+}
+
+/// Serves a stream, which is taken by reference: what is moved into a future takes its room there for good.
 async fn one<C: Connect>(
     worker: &Worker<C>,
     caller: &Caller,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    stream: &mut Option<(Request<RecvStream>, SendResponse<Bytes>)>,
 ) {
     let started = Instant::now();
     let timer = worker.clock.timer();
     timer.wake_this_task().await;
     let table = worker.table();
     let mut record = Record::new(started);
-    let (parts, body) = request.into_parts();
-    let inflow = Inflow::new(body, Sender::Client, u64::MAX);
-    let mut head = buffer::take_out();
-    let begun = {
-        // A nonce of HTTP/1's handshake, which frames do not have: 16 bytes in base64.
-        let mut nonce = *b"AAAAAAAAAAAAAAAAAAAAAA==";
-        nonce[..21].copy_from_slice(&worker.random_id()[..21]);
-        head::write_request(&parts, &nonce, inflow.is_complete(), &mut head).and_then(|()| {
-            let length = worker.request.borrow_mut().read_relayed(&head, &worker.config.head)?;
-            let storage = worker.request.borrow();
-            record.request_bytes = length as u64;
-            Ok(request::begin(worker, &table, storage.view(&head), caller, true, &mut record))
-        })
-    };
-    let mut client = Client::new(respond, inflow);
-    let (mut begun, request_id) = match begun {
-        Ok(begun) => {
-            client.begin(begun.asked, begun.framing, begun.expects_continue, begun.body_limit);
-            let id = begun.request_id.clone();
-            (Ok(begun), id)
-        }
-        Err(refusal) => {
-            let id = RequestId::from(worker.random_id());
-            let asked = Asked { hsts: worker.hsts(caller), version: Version::Http2, ..Asked::default() };
-            client.begin(asked, Framing::None, false, 0);
-            if worker.log.borrow().is_on() {
-                record.notes = Some(Notes::raw(&head, &id));
-            }
-            (Err(refusal), id)
-        }
-    };
-    buffer::give_out(head);
+    let Some(stream) = stream.take() else { return };
+    let Opened { mut client, request_id, mut then } = open(worker, caller, &table, stream, &mut record);
 
     let mut is_whole = true;
-    let refused = match begun.as_mut().map(|begun| &mut begun.then) {
-        Err(refusal) => Some(*refusal),
-        Ok(Then::Refuse(refusal)) => Some(*refusal),
-        Ok(Then::Redirect { status, location }) => {
+    let refused = match &mut then {
+        Then::Refuse(refusal) => Some(*refusal),
+        Then::Redirect { status, location } => {
             record.status = *status;
             let date = worker.date();
             let fields: [(&[u8], &[u8]); 2] = [(b"Date", &date), (b"Location", location)];
@@ -267,7 +283,7 @@ async fn one<C: Connect>(
             buffer::give_out(answer);
             None
         }
-        Ok(Then::Forward(job, outbox)) => {
+        Then::Forward(job, outbox) => {
             let idle = job.policy.timeouts.read;
             match forward(worker, &mut client, &timer, job, outbox, &mut record).await {
                 Outcome::Answered => None,
