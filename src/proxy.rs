@@ -75,6 +75,8 @@ use crate::{
 
 /// How long connections without any request are kept once the drain has begun.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// How long what is left at the end of the drain may take to say so. The process waits a little longer than that.
+const LAST_WORD: Duration = Duration::from_millis(250);
 
 /// The table that is served.
 pub type RoutingTable = Table<Arc<Cluster>, Arc<RouteState>>;
@@ -230,7 +232,8 @@ async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<Listener>) {
     worker.pool.clear();
     worker.sessions.clear();
     // Idle connections end now; new ones a little later, since their first request may be on the way. Requests in flight
-    // finish, and tunnels go on until the drain ends.
+    // finish, and tunnels go on until the drain ends. Who is left then has time for a last word, so that no client takes
+    // what it has for the whole, and each request is told of in the log.
     worker.clock.fire_all(Idleness::Idle);
     let grace = tokio::time::sleep(FIRST_REQUEST);
     let mut ending = pin!(async {
@@ -244,6 +247,10 @@ async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<Listener>) {
             () = worker.shared.drain.ended() => break,
             () = &mut ending => {}
         }
+    }
+    if worker.open.get() > 0 {
+        worker.clock.fire_every();
+        let _ = tokio::time::timeout(LAST_WORD, worker.closed.notified()).await;
     }
     worker.log.borrow_mut().flush();
 }

@@ -36,6 +36,8 @@ pub enum Refusal {
     NoEndpoints,
     /// A limit on what the gateway does at once is reached.
     Overloaded,
+    /// The gateway is at its end, and waits for no answer any more.
+    ShuttingDown,
     /// Connecting to the endpoint took too long.
     ConnectTimeout,
     /// The endpoint took too long to take the request or to answer.
@@ -127,7 +129,7 @@ impl Refusal {
             Self::Misdirected => 421,
             Self::HeadersTooLarge => 431,
             Self::ConnectFailed | Self::UpstreamReset | Self::BadUpstream(_) => 502,
-            Self::NoEndpoints | Self::Overloaded => 503,
+            Self::NoEndpoints | Self::Overloaded | Self::ShuttingDown => 503,
             Self::ConnectTimeout | Self::UpstreamTimeout | Self::DeadlineExceeded => 504,
             Self::VersionNotSupported => 505,
         }
@@ -151,6 +153,7 @@ impl Refusal {
             Self::BadUpstream(_) => "bad_upstream",
             Self::NoEndpoints => "no_endpoints",
             Self::Overloaded => "overloaded",
+            Self::ShuttingDown => "shutting_down",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::DeadlineExceeded => "deadline_exceeded",
@@ -176,6 +179,7 @@ impl Refusal {
             Self::BadUpstream(_) => "the service gave an invalid answer",
             Self::NoEndpoints => "the service is not available",
             Self::Overloaded => "too much to do at the moment",
+            Self::ShuttingDown => "the gateway is shutting down",
             Self::ConnectTimeout => "the service did not accept the connection in time",
             Self::UpstreamTimeout => "the service did not answer in time",
             Self::DeadlineExceeded => "the deadline of the call has passed",
@@ -298,6 +302,7 @@ mod tests {
             (Refusal::BadUpstream(Malformed::Status), 502, 14),
             (Refusal::NoEndpoints, 503, 14),
             (Refusal::Overloaded, 503, 14),
+            (Refusal::ShuttingDown, 503, 14),
             (Refusal::ConnectTimeout, 504, 4),
             (Refusal::UpstreamTimeout, 504, 4),
             (Refusal::DeadlineExceeded, 504, 4),
@@ -314,6 +319,7 @@ mod tests {
             Refusal::BodyTooLarge,
             Refusal::HeadersTooLarge,
             Refusal::Overloaded,
+            Refusal::ShuttingDown,
         ] {
             assert!(refusal.closes(), "{refusal}");
         }

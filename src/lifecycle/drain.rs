@@ -110,6 +110,12 @@ impl Drain {
         self.phase() >= Phase::Closing
     }
 
+    /// Whether whatever is left must stop.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.phase() == Phase::Ended
+    }
+
     /// Waits until nothing new may begin ([`Phase::Closing`]).
     ///
     /// For accept loops and long tasks. It registers with a shared list, so per request ask [`Drain::is_draining`].

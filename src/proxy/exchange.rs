@@ -297,9 +297,15 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
         }
     }
 
-    /// Who is late.
+    /// Who is late: all, where the gateway itself is at its end.
     fn overdue(&self) -> Option<Ended> {
         let Progress { head, on_request, on_response, .. } = &self.progress;
+        if self.reply.drain.has_ended() {
+            return Some(match head {
+                None => Ended::Refused(Refusal::ShuttingDown),
+                Some(_) => Ended::Truncated,
+            });
+        }
         let clock = self.timer.clock();
         if clock.has_passed(self.deadline) {
             return Some(match head {

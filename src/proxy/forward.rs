@@ -182,6 +182,9 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
             facts.response_time = Some(now.duration_since(began));
             record.tries.push(facts);
         }
+        if worker.shared.drain.has_ended() {
+            return Outcome::Refused(Refusal::ShuttingDown);
+        }
         if next == Next::Nobody {
             return Outcome::Refused(refusal);
         }

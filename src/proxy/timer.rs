@@ -154,7 +154,16 @@ impl Clock {
 
     /// Ends the wait of all connections of this idleness: their timers fire at once.
     pub(crate) fn fire_all(&self, idleness: Idleness) {
-        for slot in self.slots.borrow().iter().filter(|slot| slot.idleness.get() == idleness) {
+        self.fire_where(|slot| slot.idleness.get() == idleness);
+    }
+
+    /// Ends every wait.
+    pub(crate) fn fire_every(&self) {
+        self.fire_where(|_| true);
+    }
+
+    fn fire_where(&self, fires: impl Fn(&Slot) -> bool) {
+        for slot in self.slots.borrow().iter().filter(|slot| fires(slot)) {
             slot.fire();
         }
     }

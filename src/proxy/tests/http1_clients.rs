@@ -234,3 +234,22 @@ fn a_declined_upgrade_leaves_the_connection_in_order() {
         assert_eq!(line.ask(upgrade).text(), "ok");
     }
 }
+
+#[test]
+fn an_answer_that_is_cut_off_is_not_taken_for_whole() {
+    let endpoint = Endpoint::run(|_, mut line| {
+        line.read();
+        line.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        line.rest();
+    });
+    let mut gateway = Gateway::with(Setup { format: Format::Json, ..Setup::default() }, &[&endpoint]);
+    let mut line = gateway.connect();
+    line.send("GET / HTTP/1.0\r\nHost: shop.example\r\n\r\n");
+    line.read_head().expect("an answer begins");
+    assert_eq!(line.take(4), b"half");
+    gateway.stop();
+    let end = std::io::Read::read_to_end(&mut line.stream, &mut Vec::new());
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    let log = gateway.finish();
+    assert!(log.contains("\"status\":200"), "{log}");
+}

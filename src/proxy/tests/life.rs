@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use super::harness::*;
-use crate::{lifecycle::Phase, proxy::Config};
+use crate::{
+    lifecycle::Phase,
+    proxy::{Config, log::Format},
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
@@ -58,6 +61,21 @@ fn who_never_asks_does_not_hold_up_the_end() {
     gateway.drainer.advance(Phase::Closing);
     gateway.join();
     assert!(line.is_closed());
+}
+
+#[test]
+fn a_request_that_is_cut_off_is_told_and_logged() {
+    let (endpoint, _tell) = held();
+    let mut gateway = Gateway::with(Setup { format: Format::Json, ..Setup::default() }, &[&endpoint]);
+    let mut line = gateway.connect();
+    line.send(GET);
+    wait_until("the endpoint has the request", || endpoint.seen().len() == 1);
+    gateway.stop();
+    let answer = line.answer(true);
+    assert_eq!(answer.status(), 503, "{}", answer.head);
+    assert!(line.is_closed());
+    let log = gateway.finish();
+    assert!(log.contains("\"status\":503") && log.contains("shutting_down"), "{log}");
 }
 
 #[test]

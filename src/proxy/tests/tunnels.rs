@@ -102,3 +102,17 @@ fn a_tunnel_lives_until_the_drain_ends() {
     assert_eq!(line.rest(), b"");
     gateway.join();
 }
+
+#[test]
+fn a_tunnel_that_is_cut_off_is_logged() {
+    let endpoint = parrot();
+    let mut gateway = Gateway::with(Setup { format: Format::Json, ..Setup::default() }, &[&endpoint]);
+    let mut line = gateway.connect();
+    line.send(UPGRADE);
+    assert_eq!(line.answer(false).status(), 101);
+    assert_eq!(line.take(5), b"hello");
+    gateway.stop();
+    assert!(line.is_closed());
+    let log = gateway.finish();
+    assert!(log.contains("\"status\":101"), "{log}");
+}
