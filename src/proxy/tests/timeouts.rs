@@ -146,15 +146,16 @@ fn a_client_that_is_being_answered_may_be_silent() {
 
 #[test]
 fn an_endpoint_that_is_being_told_more_may_be_silent() {
-    let endpoint = conversing(1, 4 * SHORT);
+    let endpoint = conversing(1, 7 * SHORT);
     let mut policy = without_retries();
-    policy.timeouts.read = 2 * SHORT;
+    // With room for a machine that stands still for a moment.
+    policy.timeouts.read = 5 * SHORT;
     let gateway = Gateway::with_policy(policy, &[&endpoint]);
     let mut line = gateway.connect();
     line.send("PUT / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 9\r\n\r\n");
     for _ in 0..8 {
         line.send("x");
-        pause(SHORT / 2);
+        pause(SHORT);
     }
     assert_eq!(line.answer(true).text(), "x");
 }
