@@ -1,11 +1,25 @@
 //! The endpoint behind all proxies: answers `GET /<n>` with `n` bytes, as cheaply as can be.
 
-use std::io;
+use std::{env, io, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+
+use crate::{
+    Result,
+    process::{Process, pinned, wait_for},
+};
+
+/// Starts this program on core 1, with what lets its `main` call [`serve`].
+pub fn start(address: SocketAddr, wrap: &[&str]) -> Result<Process> {
+    let mut command = pinned(1, wrap);
+    command.arg(env::current_exe()?).args(["endpoint", &address.port().to_string()]);
+    let process = Process(command.spawn()?);
+    wait_for(address)?;
+    Ok(process)
+}
 
 /// Serves for ever.
 pub fn serve(port: u16) -> io::Result<()> {
