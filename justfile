@@ -63,6 +63,10 @@ bench-instructions:
 bench-proxy: dist
     cargo bench --locked --bench proxy
 
+# How long a client waits while others attack; fails if it is more than its share (wants taskset, chrt and prlimit, and two cores).
+bench-hostile: dist
+    cargo bench --locked --bench hostile
+
 # Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::Command};
 
-use crate::{Result, proxies::pinned};
+use crate::{Result, process::pinned};
 
 /// The fields that a browser sends.
 const FIELDS: [&str; 5] = [

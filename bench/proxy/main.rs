@@ -11,9 +11,14 @@
 //! `SERIN` is the program (`dist/serin` in cargo's target directory), `ROUNDS` how often each is measured (7), `SECONDS`
 //! for how long (2), `ONLY` a part of the names of what is measured (all).
 
+#[path = "../endpoint.rs"]
 mod endpoint;
 mod load;
+#[path = "../process.rs"]
+mod process;
 mod proxies;
+#[path = "../spread.rs"]
+mod spread;
 
 use std::{
     env, fs,
@@ -24,6 +29,7 @@ use std::{
 use crate::{
     load::{Amount, Speech},
     proxies::{Kind, Setting, is_installed},
+    spread::Spread,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -143,32 +149,4 @@ fn instructions(setting: &Setting, kind: Kind, case: &Case) -> Result<u64> {
         fs::remove_file(&log)?;
     }
     Ok((totals[1] - totals[0]) / (COUNTED[1] - COUNTED[0]) as u64)
-}
-
-/// The figures of all rounds.
-struct Spread(Vec<f64>);
-
-impl Spread {
-    fn median(&self) -> f64 {
-        let sorted = self.sorted();
-        sorted[sorted.len() / 2]
-    }
-
-    /// The ratios to another's, round by round.
-    fn over(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(this, other)| this / other).collect())
-    }
-
-    fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sorted = self.sorted();
-        write!(f, "{:.2} ({:.2} to {:.2})", self.median(), sorted[0], sorted[sorted.len() - 1])
-    }
 }
