@@ -270,8 +270,14 @@ async fn one<C: Connect>(
     let Some(stream) = stream.take() else { return };
     let Opened { mut client, request_id, mut then } = open(worker, caller, &table, stream, &mut record);
 
-    let mut is_whole = true;
+    let has_left = poll_fn(|cx| Poll::Ready(client.poll_gone(cx).is_ready())).await;
+    let mut is_whole = !has_left;
     let refused = match &mut then {
+        // Taken back as soon as it was sent: no endpoint is to hear of it (CVE-2023-44487).
+        _ if has_left => {
+            record.status = CLIENT_CLOSED_REQUEST;
+            None
+        }
         Then::Refuse(refusal) => Some(*refusal),
         Then::Redirect { status, location } => {
             record.status = *status;

@@ -167,6 +167,22 @@ fn requests_that_are_taken_back_at_once_end_the_connection() {
 }
 
 #[test]
+fn a_request_that_is_taken_back_before_it_is_served_reaches_no_endpoint() {
+    const FEW: u32 = 15;
+    let busy = Busy::new();
+    let gateway = Gateway::to(&[&busy.endpoint]);
+    let mut line = client(&gateway);
+    let pair = |at: u32| {
+        let stream = at * 2 + 1;
+        [frame(HEADERS, END_STREAM | END_HEADERS, stream, &get()), frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()
+    };
+    line.send((0..FEW).flat_map(pair).collect::<Vec<_>>());
+    wait_until("all are counted", || gateway.metric("nginx_ingress_controller_nginx_process_requests_total") == u64::from(FEW));
+    assert_eq!(busy.endpoint.accepted(), 0);
+    others_are_served(&gateway);
+}
+
+#[test]
 fn resets_that_the_client_provokes_end_the_connection() {
     // CVE-2025-8671: the stream breaks a rule when its request is under way, and we are the ones who reset it.
     let provocations: &[(&str, Flood)] = &[
