@@ -59,7 +59,7 @@ bench *args="--bench lookup --bench pipeline":
 bench-instructions:
     cargo bench --locked --bench instructions
 
-# The CPU time and instructions of a proxied request, beside nginx's; fails if they are more than its share (wants nginx and wrk).
+# The CPU time of a proxied request beside nginx's and HAProxy's; fails if it is more than its share (wants those, wrk and h2load).
 bench-proxy: dist
     cargo bench --locked --bench proxy
 
