@@ -249,7 +249,7 @@ async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<Listener>) {
         }
     }
     if worker.open.get() > 0 {
-        worker.clock.fire_every();
+        worker.clock.fire_all(Idleness::Busy);
         let _ = tokio::time::timeout(LAST_WORD, worker.closed.notified()).await;
     }
     worker.log.borrow_mut().flush();

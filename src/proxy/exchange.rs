@@ -300,18 +300,14 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     /// Who is late: all, where the gateway itself is at its end.
     fn overdue(&self) -> Option<Ended> {
         let Progress { head, on_request, on_response, .. } = &self.progress;
-        if self.reply.drain.has_ended() {
-            return Some(match head {
-                None => Ended::Refused(Refusal::ShuttingDown),
-                Some(_) => Ended::Truncated,
-            });
-        }
         let clock = self.timer.clock();
-        if clock.has_passed(self.deadline) {
-            return Some(match head {
-                None => Ended::Refused(Refusal::DeadlineExceeded),
-                Some(_) => Ended::Truncated,
-            });
+        let all_is_over = if self.reply.drain.has_ended() {
+            Some(Refusal::ShuttingDown)
+        } else {
+            clock.has_passed(self.deadline).then_some(Refusal::DeadlineExceeded)
+        };
+        if let Some(refusal) = all_is_over {
+            return Some(if head.is_none() { Ended::Refused(refusal) } else { Ended::Truncated });
         }
         let late = [on_request, on_response].into_iter().find(|watch| clock.has_passed(watch.deadline))?;
         Some(match (late.wait, head) {

@@ -50,8 +50,8 @@ pub(crate) struct Timer {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Deadline(u64);
 
-/// Whether a connection waits for nothing but a request, so that a drain may end it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+/// How far a connection waits for nothing but a request, so that a drain may end it: the less, the later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) enum Idleness {
     #[default]
     Busy,
@@ -152,18 +152,9 @@ impl Clock {
         }
     }
 
-    /// Ends the wait of all connections of this idleness: their timers fire at once.
-    pub(crate) fn fire_all(&self, idleness: Idleness) {
-        self.fire_where(|slot| slot.idleness.get() == idleness);
-    }
-
-    /// Ends every wait.
-    pub(crate) fn fire_every(&self) {
-        self.fire_where(|_| true);
-    }
-
-    fn fire_where(&self, fires: impl Fn(&Slot) -> bool) {
-        for slot in self.slots.borrow().iter().filter(|slot| fires(slot)) {
+    /// Ends the wait of all connections that are idle to this degree: their timers fire at once.
+    pub(crate) fn fire_all(&self, least: Idleness) {
+        for slot in self.slots.borrow().iter().filter(|slot| slot.idleness.get() >= least) {
             slot.fire();
         }
     }
