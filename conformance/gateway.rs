@@ -41,7 +41,8 @@ impl Gateway {
     /// Starts a gateway that serves at an address.
     pub(crate) async fn start_at(http: SocketAddr, manifests: &Path, flags: &[&str]) -> Self {
         let mut program = Command::new(env!("CARGO_BIN_EXE_serin"));
-        program.args(["run", "--workers", "2", "--bind-address", &http.ip().to_string()]);
+        // Two workers, unless the flags say otherwise.
+        program.env("SERIN_WORKERS", "2").args(["run", "--bind-address", &http.ip().to_string()]);
         program.args(["--http-port", &http.port().to_string(), "--https-port", "0"]);
         program.arg("--manifests").arg(manifests).args(flags);
         Self::spawn(program).await

@@ -183,7 +183,8 @@ impl Stage {
             objects.push(manifests::host(&format!("{name}.example"), name));
         }
         manifests.write_objects("all.json", &objects);
-        let gateway = Gateway::start(manifests.path(), &[]).await;
+        // One worker: all share its connections to the endpoints, and what one of them spoils.
+        let gateway = Gateway::start(manifests.path(), &["--workers", "1"]).await;
         Self { gateway, http1, http2, _manifests: manifests }
     }
 
