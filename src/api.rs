@@ -4,7 +4,7 @@
 //! server would have written, so that objects from files and from a cluster are alike from this point on. Other modules
 //! name Kubernetes types only by way of this one.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc};
 
 pub use k8s_openapi::{
     ByteString,
@@ -25,6 +25,8 @@ pub use k8s_openapi::{
     },
     jiff::Timestamp,
 };
+
+use zeroize::Zeroize;
 
 use crate::key::{Kind, ObjectKey};
 
@@ -54,9 +56,16 @@ pub enum Object {
     Ingress(Arc<Ingress>),
     IngressClass(Arc<IngressClass>),
     Namespace(Arc<Namespace>),
-    Secret(Arc<Secret>),
+    Secret(Arc<Sealed>),
     Service(Arc<Service>),
 }
+
+/// A Secret as it is kept: what it holds is overwritten when it is dropped.
+///
+/// That is all that can be done about it here. The text that it was read from, and what libraries made of it meanwhile,
+/// is not ours to overwrite.
+#[derive(PartialEq)]
+pub struct Sealed(Secret);
 
 /// The name of the Service that a slice belongs to.
 #[must_use]
@@ -208,7 +217,7 @@ impl From<Secret> for Object {
             let data = object.data.get_or_insert_with(BTreeMap::new);
             data.extend(texts.into_iter().map(|(name, text)| (name, ByteString(text.into_bytes()))));
         }
-        Self::Secret(Arc::new(object))
+        Self::Secret(Arc::new(Sealed(object)))
     }
 }
 
@@ -217,6 +226,29 @@ impl From<Service> for Object {
         arrive(&mut object.metadata);
         live_in_namespace(&mut object.metadata);
         Self::Service(Arc::new(object))
+    }
+}
+
+// === impl Sealed ===
+
+impl Deref for Sealed {
+    type Target = Secret;
+
+    fn deref(&self) -> &Secret {
+        &self.0
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        self.0.data.iter_mut().flat_map(BTreeMap::values_mut).for_each(|value| value.0.zeroize());
+    }
+}
+
+/// The name alone.
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sealed").field(&self.metadata.namespace).field(&self.metadata.name).finish()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Wires the modules into a gateway, and runs it.
 //!
 //! ```text
-//! control runtime: files ──> pipeline ──> live table, live clusters      workers: one thread each, reads both
+//! control runtime: files, or the API server ──> pipeline ──> live table, live clusters
 //!                  admin server, name resolution, signals
+//! workers:         one thread each, reads both
 //! ```
 //!
 //! [`Gateway::start`] is the whole of it; `serin run`, the demo and the tests start the same gateway.
@@ -18,6 +19,7 @@ mod gateway;
 mod listen;
 mod logging;
 mod signals;
+mod source;
 mod views;
 
 pub use self::{

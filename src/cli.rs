@@ -28,7 +28,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Serves what Kubernetes objects say, and follows their changes.
-    Run(RunFlags),
+    Run(Box<RunFlags>),
     /// Starts the gateway with a small shop behind it and a canary between its versions: no cluster needed.
     Demo(demo::DemoFlags),
     /// Finds every mistake in manifests and says how to mend it.

@@ -24,10 +24,12 @@ use crate::{
 };
 
 mod client;
+mod cluster;
 mod limits;
 
 pub use self::{
     client::ClientFlags,
+    cluster::{ClusterFlags, Secrets},
     limits::{HeaderBuffers, InvalidHeaderBuffers, LimitFlags},
 };
 
@@ -83,9 +85,12 @@ pub struct ObjectFlags {
 /// Flags of the running gateway.
 #[derive(Args, Clone, Debug)]
 pub struct RunFlags {
-    /// A directory of Kubernetes manifests, or one file.
-    #[arg(long, env = "SERIN_MANIFESTS", value_name = "PATH")]
-    pub manifests: PathBuf,
+    /// Serves a directory of Kubernetes manifests, or one file, instead of what an API server has.
+    #[arg(long, env = "SERIN_MANIFESTS", value_name = "PATH", conflicts_with = "ClusterFlags")]
+    pub manifests: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
 
     #[command(flatten)]
     pub objects: ObjectFlags,

@@ -13,13 +13,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rpds::RedBlackTreeMapSync;
 use tokio::{
-    sync::mpsc::Receiver,
+    sync::{mpsc::Receiver, watch},
     time::{Instant, timeout_at},
 };
 use tracing::{debug, info};
 
 use crate::{
-    key::ClusterKey,
+    key::{ClusterKey, ObjectKey},
     lifecycle::Guard,
     live::Live,
     metrics::{Metrics, RouteState},
@@ -86,6 +86,8 @@ pub struct Pipeline {
     unreadable: BTreeSet<Arc<str>>,
     book: ProblemBook,
     publisher: Publisher,
+    /// Who wants to know which Secrets and ConfigMaps objects name.
+    named: watch::Sender<Option<BTreeSet<ObjectKey>>>,
 }
 
 // === impl Pipeline ===
@@ -116,6 +118,7 @@ impl Pipeline {
             unreadable: BTreeSet::new(),
             book,
             publisher,
+            named: watch::Sender::default(),
         }
     }
 
@@ -126,8 +129,15 @@ impl Pipeline {
         self
     }
 
-    /// Publishes what the batches say, until there are no more. The first is taken for all that there is; once it is
-    /// published, `synced` is dropped. Where none comes, `synced` blocks for good: nothing is known of what to serve.
+    /// The Secrets and ConfigMaps that objects name, there or not: none until the first batch was taken in. A source that
+    /// does not observe all of them follows this.
+    #[must_use]
+    pub fn named(&self) -> watch::Receiver<Option<BTreeSet<ObjectKey>>> {
+        self.named.subscribe()
+    }
+
+    /// Publishes what the batches say, until there are no more. Once the first that is not partial is published, all is
+    /// known that there is, and `synced` is dropped. Where none comes, `synced` blocks for good: nothing is known of what to serve.
     pub async fn run(mut self, mut batches: Receiver<Batch>, hold_off: HoldOff, synced: Guard) {
         let mut synced = Some(synced);
         let mut last = None::<Instant>;
@@ -138,9 +148,12 @@ impl Pipeline {
                 hold_off.collect(&mut batches, now, &mut collected).await;
             }
             collected.extend(std::iter::from_fn(|| batches.try_recv().ok()));
+            let complete = collected.iter().any(|batch| !batch.partial);
             self.apply(collected);
             last = Some(Instant::now());
-            drop(synced.take());
+            if complete {
+                drop(synced.take());
+            }
         }
         debug!("no more batches");
         if let Some(synced) = synced {
@@ -164,6 +177,10 @@ impl Pipeline {
             self.publisher.show_problems(&self.book);
         }
         let number = self.publisher.publish(&update, &self.translated);
+        let first = self.named.borrow().is_none();
+        if let Some(named) = self.translated.named(&self.options, first) {
+            self.named.send_replace(Some(named));
+        }
         if let Some(number) = number {
             info!(
                 number,

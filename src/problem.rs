@@ -58,6 +58,8 @@ pub enum Reason {
     Conflict,
     /// A Service, port, Secret or class that is not there.
     NotFound,
+    /// An object that the gateway may not read.
+    Forbidden,
     /// A Service without a usable endpoint.
     NoEndpoints,
     /// A canary that belongs to no route.
@@ -127,6 +129,7 @@ impl Reason {
             Self::Differs => "Differs",
             Self::Conflict => "Conflict",
             Self::NotFound => "NotFound",
+            Self::Forbidden => "Forbidden",
             Self::NoEndpoints => "NoEndpoints",
             Self::CanaryWithoutStable => "CanaryWithoutStable",
             Self::CanaryShadowed => "CanaryShadowed",

@@ -1,12 +1,12 @@
 //! Where objects come from.
 //!
-//! A source observes objects and hands on what changed as [`Batch`]es: the first is all that there is, each later one
-//! what became different since. It reads and watches on a thread of its own, so that a big directory cannot hold up
+//! A source observes objects and hands on what changed as [`Batch`]es: the first, and those after one that is partial,
+//! are all that there is, each later one what became different since. It reads and watches on a thread of its own, so that a big directory cannot hold up
 //! anybody else. What it cannot read is a [`Problem`] of the file or the object, and what was
 //! read before stays.
 //!
-//! [`files`] reads a directory of ordinary Kubernetes manifests and follows it. [`endpoint_flag`] makes endpoints of a
-//! command line for a quick try.
+//! [`api_server`] watches a cluster. [`files`] reads a directory of ordinary Kubernetes manifests and follows it.
+//! [`endpoint_flag`] makes endpoints of a command line for a quick try.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,6 +15,7 @@ use std::{
 
 use crate::{api::Object, key::ObjectKey, problem::Problem, store::Age};
 
+pub mod api_server;
 pub mod endpoint_flag;
 pub mod files;
 
@@ -31,4 +32,6 @@ pub struct Batch {
     pub unreadable: BTreeSet<Arc<str>>,
     /// All kinds that are there but of no use, and how many objects of each; they take the place of those before.
     pub ignored: BTreeMap<String, usize>,
+    /// Whether more is to come before all is known that there is.
+    pub partial: bool,
 }

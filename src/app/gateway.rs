@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{cpus, listen, logging, signals::Signals, views};
+use super::{cpus, listen, logging, signals::Signals, source::Source, views};
 use crate::{
     admin::{self, Admin},
     config::RunFlags,
@@ -24,7 +24,6 @@ use crate::{
     metrics::Metrics,
     pipeline::{HoldOff, Pipeline, Published},
     proxy::{self, Proxy, log},
-    source::files,
     tls, translate,
     upstream::{Resolver, resolve},
 };
@@ -81,12 +80,9 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// Where a port cannot be had, or the manifests cannot be watched.
+    /// Where a port cannot be had, the manifests cannot be watched, or nothing says where the API server is.
     pub async fn start(flags: &RunFlags) -> Result<Self> {
-        let manifests = &flags.manifests;
-        if !manifests.exists() {
-            bail!("there is nothing at {}; name a directory of manifests, or a file", manifests.display());
-        }
+        let source = Source::find(flags).await?;
         let epoch = Instant::now();
         let server = &flags.server;
         let workers = server.workers.unwrap_or_else(cpus::usable);
@@ -112,23 +108,15 @@ impl Gateway {
         let mut control = vec![watch.spawn("admin server", admin::serve(admin_listeners, view, drain.clone()))];
 
         let (batches, received) = mpsc::channel(BATCHES);
-        let config = files::Config { path: manifests.clone(), endpoints: flags.objects.endpoint.clone() };
-        let mut following = files::follow(config).with_context(|| format!("cannot watch {}", manifests.display()))?;
-        control.push(watch.spawn("source", async move {
-            while let Some(batch) = following.next().await {
-                if batches.send(batch).await.is_err() {
-                    return;
-                }
-            }
-        }));
         let resolver = resolver(flags, &metrics);
-        let options = flags.objects.options(&flags.clients);
+        let options = translate::Options { standalone: source.is_files(), ..flags.objects.options(&flags.clients) };
         for problem in translate::trust_problems(&options.trust) {
             warn!("{problem}");
         }
         let fallback = tls::self_signed(SystemTime::now()).context("cannot make a certificate")?;
         let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver.clone())
             .with_fallback(Arc::new(fallback));
+        control.push(watch.spawn("source", source.follow(flags, &metrics, pipeline.named(), batches)?));
         let translated = Readiness::new();
         let synced = translated.block("first table");
         control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));

@@ -41,10 +41,12 @@ pub(super) fn init(flags: &ServerFlags) -> Result<()> {
     Ok(())
 }
 
-/// Whether an event is ours to warn of. The `h2` crate warns of frames that a peer should not have sent, a line for each,
-/// and every peer may send as many as it likes.
+/// Whether an event is ours to tell of. The `h2` crate warns of frames that a peer should not have sent, a line for each,
+/// and every peer may send as many as it likes. `kube-client` shows the whole of an answer that it cannot read, which may
+/// be a list of Secrets; what fails there, the source tells in its own words.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() != Level::WARN || !metadata.target().starts_with("h2::")
+    let target = metadata.target();
+    !target.starts_with("kube_client") && (*metadata.level() != Level::WARN || !target.starts_with("h2::"))
 }
 
 /// The filter of now, to show and to change. Where nobody has set a log up, changing it changes nothing.

@@ -59,10 +59,11 @@ pub(super) fn run(flags: &DemoFlags) -> Result<()> {
         let mut signals = Signals::catch()?;
         let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
         // The path that the file system knows, so that what is printed is what an editor shows.
-        run.manifests = fs::canonicalize(directory.path())?;
-        let Some(gateway) = signals.unless_ended(start(&run)).await else { return Ok(()) };
+        let manifests = fs::canonicalize(directory.path())?;
+        run.manifests = Some(manifests.clone());
+        let Some(gateway) = signals.unless_ended(start(&run, &manifests)).await else { return Ok(()) };
         let gateway = gateway?;
-        print_lines(&run.manifests, &gateway)?;
+        print_lines(&manifests, &gateway)?;
         let trickle = tokio::spawn(trickle::send(gateway.addresses()[0]));
         let display = (!flags.quiet)
             .then(|| tokio::spawn(split::show(gateway.splits(), Display::new(io::stdout().is_terminal()))));
@@ -76,10 +77,10 @@ pub(super) fn run(flags: &DemoFlags) -> Result<()> {
 }
 
 /// Starts the shop and the gateway before it.
-async fn start(run: &RunFlags) -> Result<Gateway> {
+async fn start(run: &RunFlags, directory: &Path) -> Result<Gateway> {
     let stable = [shop::serve("stable-1").await?, shop::serve("stable-2").await?];
     let canary = [shop::serve("canary-1").await?];
-    manifests::write(&run.manifests, &stable, &canary)?;
+    manifests::write(directory, &stable, &canary)?;
     Gateway::start(run).await
 }
 

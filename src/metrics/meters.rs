@@ -24,6 +24,10 @@ pub struct Meters {
     pub objects_ignored: Gauge,
     /// Files of manifests that could not be read or parsed.
     pub file_errors: Counter,
+    /// Whether a kind is watched on the API server, 1 or 0, by kind.
+    pub watch_up: GaugeVec<1>,
+    /// Watches that broke or could not be made, by kind.
+    pub watch_errors: CounterVec<1>,
     /// Lines of the access log that were lost, by why: `full`, `write`.
     pub log_lines_dropped: CounterVec<1>,
     /// Endpoints that were passed over for a while because they failed.
@@ -99,6 +103,18 @@ impl Meters {
                 "serin_file_errors_total",
                 "Files and directories of manifests that could not be read or parsed",
             ),
+            watch_up: GaugeVec(gauge_vec(
+                registry,
+                "serin_watch_up",
+                "Whether objects of a kind are watched on the API server: 0 while what was last known serves",
+                &["kind"],
+            )),
+            watch_errors: CounterVec(counter_vec(
+                registry,
+                "serin_watch_errors_total",
+                "Watches on the API server that broke or could not be made",
+                &["kind"],
+            )),
             log_lines_dropped: CounterVec(counter_vec(
                 registry,
                 "serin_access_log_lines_dropped_total",

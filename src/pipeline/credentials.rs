@@ -19,6 +19,8 @@ pub(super) struct Kept {
     secrets: HashMap<SecretKey, Entry>,
     /// Secrets that a host has come to name, or to name no more, for the end of the update.
     touched: BTreeSet<SecretKey>,
+    /// Whether a Secret came to be named, or to be named by nobody.
+    renamed: bool,
 }
 
 /// What an update changed.
@@ -43,6 +45,16 @@ impl Kept {
         self.secrets.get(secret)?.output.as_ref()?.credentials.as_ref()
     }
 
+    /// The Secrets that are named.
+    pub(super) fn names(&self) -> impl Iterator<Item = &SecretKey> {
+        self.secrets.keys()
+    }
+
+    /// Whether they may be others than when this was last reset.
+    pub(super) fn renamed(&mut self) -> &mut bool {
+        &mut self.renamed
+    }
+
     /// Takes note that a host, which had named the Secrets `former`, now names `now` instead.
     pub(super) fn named_by(&mut self, host: &Hostname, former: &BTreeSet<SecretKey>, now: &BTreeSet<SecretKey>) {
         for secret in former.difference(now) {
@@ -52,6 +64,7 @@ impl Kept {
             }
         }
         for secret in now.difference(former) {
+            self.renamed |= !self.secrets.contains_key(secret);
             self.secrets.entry(secret.clone()).or_default().users.insert(host.clone());
             self.touched.insert(secret.clone());
         }
@@ -74,6 +87,7 @@ impl Kept {
             if entry.users.is_empty() {
                 found(former, &[]);
                 self.secrets.remove(&secret);
+                self.renamed = true;
                 update.gone.push(secret);
                 continue;
             }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    key::{ClusterKey, Hostname, Kind, SecretKey},
+    key::{ClusterKey, Hostname, Kind, ObjectKey, SecretKey},
     problem::Problem,
     store::{Change, Snapshot},
     tls::Credentials,
@@ -88,7 +88,11 @@ struct Pass<'a> {
 
 /// Who read what.
 #[derive(Debug)]
-struct Readers<T>(HashMap<Read, HashSet<T>>);
+struct Readers<T> {
+    of: HashMap<Read, HashSet<T>>,
+    /// Whether a Secret or ConfigMap came to be read, or to be read by nobody.
+    renamed: bool,
+}
 
 // === impl Translated ===
 
@@ -128,6 +132,20 @@ impl Translated {
     /// The Secret of the default certificate.
     pub(super) fn default_certificate(&self) -> Option<&Chosen> {
         self.default_certificate.as_ref()
+    }
+
+    /// The Secrets and ConfigMaps that objects and options name, there or not, where they may be others than at the last
+    /// call, or where it is the first.
+    pub(super) fn named(&mut self, options: &Options, first: bool) -> Option<BTreeSet<ObjectKey>> {
+        let renamed = [&mut self.host_readers.renamed, &mut self.cluster_readers.renamed, self.credentials.renamed()];
+        if !renamed.into_iter().fold(first, |any, renamed| any | mem::take(renamed)) {
+            return None;
+        }
+        let read = self.host_readers.of.keys().chain(self.cluster_readers.of.keys());
+        let secret = |key: &SecretKey| ObjectKey::secret(key.namespace.clone(), key.name.clone());
+        let default = options.default_certificate.iter();
+        let default = default.map(|(namespace, name)| ObjectKey::secret(namespace.clone(), name.clone()));
+        Some(read.filter_map(named).cloned().chain(self.credentials.names().map(secret)).chain(default).collect())
     }
 
     /// Takes in what changed since the last update.
@@ -321,6 +339,14 @@ impl Translated {
     }
 }
 
+/// The object that was read, if it is of a kind that is read because another names it.
+fn named(read: &Read) -> Option<&ObjectKey> {
+    match read {
+        Read::Object(key) if matches!(key.kind, Kind::Secret | Kind::ConfigMap) => Some(key),
+        _ => None,
+    }
+}
+
 // === impl Pass ===
 
 impl Pass<'_> {
@@ -334,27 +360,30 @@ impl Pass<'_> {
 
 impl<T: Clone + Eq + Hash> Readers<T> {
     fn of(&self, read: &Read) -> impl Iterator<Item = &T> {
-        self.0.get(read).into_iter().flatten()
+        self.of.get(read).into_iter().flatten()
     }
 
     /// Takes note that `reader`, which had read `former`, has now read `now` instead.
     fn replace(&mut self, reader: &T, former: &BTreeSet<Read>, now: &BTreeSet<Read>) {
         for read in former.difference(now) {
-            if let Some(readers) = self.0.get_mut(read) {
+            if let Some(readers) = self.of.get_mut(read) {
                 readers.remove(reader);
                 if readers.is_empty() {
-                    self.0.remove(read);
+                    self.of.remove(read);
+                    self.renamed |= named(read).is_some();
                 }
             }
         }
         for read in now.difference(former) {
-            self.0.entry(read.clone()).or_default().insert(reader.clone());
+            let readers = self.of.entry(read.clone()).or_default();
+            self.renamed |= readers.is_empty() && named(read).is_some();
+            readers.insert(reader.clone());
         }
     }
 }
 
 impl<T> Default for Readers<T> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { of: HashMap::new(), renamed: false }
     }
 }

@@ -6,7 +6,7 @@ use rpds::RedBlackTreeMapSync as Map;
 
 use super::{Age, Precedence, names::Names};
 use crate::{
-    api::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Object, Secret, Service, service_of},
+    api::{ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Object, Sealed, Service, service_of},
     key::{Hostname, Kind, ObjectKey},
 };
 
@@ -21,7 +21,7 @@ pub struct Snapshot {
     ingresses: Names<Indexed>,
     classes: Kept<IngressClass>,
     namespaces: Kept<Namespace>,
-    secrets: Kept<Secret>,
+    secrets: Kept<Sealed>,
     services: Kept<Service>,
     /// The Ingresses that can say something about a host, oldest first.
     by_host: Map<Hostname, Map<Precedence, Arc<Observed<Ingress>>>>,
@@ -109,7 +109,7 @@ impl Snapshot {
 
     /// A Secret by its name.
     #[must_use]
-    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Observed<Secret>>> {
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&Arc<Observed<Sealed>>> {
         self.secrets.get(namespace, name)
     }
 
