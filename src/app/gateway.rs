@@ -116,7 +116,7 @@ impl Gateway {
         let fallback = tls::self_signed(SystemTime::now()).context("cannot make a certificate")?;
         let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver.clone())
             .with_fallback(Arc::new(fallback));
-        control.push(watch.spawn("source", source.follow(flags, &metrics, pipeline.named(), batches)?));
+        control.push(watch.spawn("source", source.follow(flags, &metrics, &readiness, pipeline.named(), batches)?));
         let translated = Readiness::new();
         let synced = translated.block("first table");
         control.push(watch.spawn("pipeline", pipeline.run(received, HoldOff::default(), synced)));

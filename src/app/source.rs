@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     config::RunFlags,
+    lifecycle::Readiness,
     metrics::Metrics,
     source::{
         Batch,
@@ -47,6 +48,7 @@ impl Source {
         self,
         flags: &RunFlags,
         metrics: &Metrics,
+        readiness: &Readiness,
         named: watch::Receiver<Wanted>,
         batches: mpsc::Sender<Batch>,
     ) -> Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
@@ -64,7 +66,14 @@ impl Source {
             }
             Self::ApiServer(client) => {
                 let config = flags.cluster.source(&flags.objects);
-                Box::pin(api_server::follow(client, config, metrics.meters().clone(), named, batches))
+                Box::pin(api_server::follow(
+                    client,
+                    config,
+                    metrics.meters().clone(),
+                    readiness.clone(),
+                    named,
+                    batches,
+                ))
             }
         })
     }

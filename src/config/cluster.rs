@@ -63,3 +63,42 @@ impl ClusterFlags {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RunFlags;
+
+    fn flags(arguments: &[&str]) -> Result<RunFlags, String> {
+        RunFlags::from_arguments(arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn files_are_served_instead_of_a_cluster_and_not_beside_it() {
+        assert!(flags(&["--manifests", "shop"]).is_ok());
+        let cluster: [&[&str]; 4] = [
+            &["--kubeconfig", "config"],
+            &["--watch-namespace", "shop"],
+            &["--watch-namespace-selector", "team=shop"],
+            &["--secrets", "named"],
+        ];
+        for beside in cluster {
+            assert!(flags(beside).is_ok(), "{beside:?}");
+            let refused = flags(&[&["--manifests", "shop"], beside].concat()).expect_err("it says two things at once");
+            assert!(refused.contains("--manifests") && refused.contains(beside[0]), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_named_or_selected() {
+        assert!(flags(&["--watch-namespace", "shop", "--watch-namespace-selector", "team=shop"]).is_err());
+        let namespaces = |arguments: &[&str]| {
+            let flags = flags(arguments).expect("they are good");
+            flags.cluster.source(&flags.objects).namespaces
+        };
+        assert_eq!(namespaces(&[]), Namespaces::All);
+        assert_eq!(namespaces(&["--watch-namespace", ""]), Namespaces::All, "as ingress-nginx's chart has it");
+        assert_eq!(namespaces(&["--watch-namespace", "shop"]), Namespaces::One("shop".into()));
+        assert_eq!(namespaces(&["--watch-namespace-selector", "a=b"]), Namespaces::Labelled("a=b".into()));
+    }
+}

@@ -32,7 +32,7 @@ use kube::{
 use tokio::sync::{mpsc, watch};
 
 use super::Batch;
-use crate::{key::ObjectKey, metrics::Meters};
+use crate::{key::ObjectKey, lifecycle::Readiness, metrics::Meters};
 
 mod collector;
 mod reach;
@@ -122,17 +122,19 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, NoServer> {
     Client::try_from(config).map_err(NoServer::Settings)
 }
 
-/// Watches, and hands on what changes, until nobody takes it any more. `wanted` is what the pipeline says.
+/// Watches, and hands on what changes, until nobody takes it any more. `wanted` is what the pipeline says. The process is
+/// unready until all kinds were listed once.
 pub async fn follow(
     client: Client,
     config: Config,
     meters: Meters,
+    readiness: Readiness,
     wanted: watch::Receiver<Wanted>,
     batches: mpsc::Sender<Batch>,
 ) {
     let (events, received) = mpsc::channel(EVENTS);
     let watches = Watches::new(client, config.clone(), events, Arc::new(Reach::new(&meters)));
-    Collector::new(config).run(watches, received, wanted, batches).await;
+    Collector::new(config).blocking(&readiness).run(watches, received, wanted, batches).await;
 }
 
 // === impl Config ===

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     api::{IngressClass, IngressClassSpec, Object, ObjectMeta, Timestamp},
     key::{Kind, ObjectKey},
+    lifecycle::{Guard, Readiness},
     problem::{Level, Problem, Reason},
     source::Batch,
     store::Age,
@@ -56,6 +57,8 @@ pub(super) struct Collector {
     /// Whether other watches may have to run.
     must_adjust: bool,
     stage: Stage,
+    /// What keeps the process unready until each kind was listed.
+    unready: HashMap<Watch, Guard>,
 }
 
 /// What a watch has seen.
@@ -98,7 +101,15 @@ impl Collector {
             has_news: false,
             must_adjust: true,
             stage: Stage::Nothing,
+            unready: HashMap::new(),
         }
+    }
+
+    /// Keeps the process unready until each kind was listed once.
+    pub(super) fn blocking(mut self, readiness: &Readiness) -> Self {
+        let first = Watch::first(&self.config).into_iter();
+        self.unready = first.map(|watch| (watch.clone(), readiness.block(format!("list of {watch}")))).collect();
+        self
     }
 
     /// Collects until nobody takes batches any more.
@@ -233,6 +244,7 @@ impl Collector {
     fn settle(&mut self, watch: &Watch) {
         let settled = self.watches.get_mut(watch).map(|seen| std::mem::replace(&mut seen.settled, true));
         self.must_adjust |= settled == Some(false);
+        self.unready.remove(watch);
     }
 
     /// Notes that a watch is refused. What is named but may not be read is a problem; it is not waited for.
@@ -415,6 +427,18 @@ mod tests {
         let batch = collector.batch();
         assert!(batch.partial);
         assert_eq!(said(&batch), (strings(["Ingress shop/web"]), vec![]));
+    }
+
+    #[test]
+    fn the_process_is_unready_for_what_was_not_listed() {
+        let readiness = Readiness::new();
+        let mut collector = Collector::new(Config { secrets: SecretAccess::Named, ..Config::default() });
+        collector = collector.blocking(&readiness);
+        collector.list(&INGRESSES, []);
+        let lists = ["list of EndpointSlice", "list of IngressClass", "list of Service"];
+        assert_eq!(readiness.blocked_by(), lists);
+        collector.list_the_rest();
+        assert!(readiness.is_ready());
     }
 
     #[test]
