@@ -38,7 +38,7 @@ fn objects_outlive_the_death_of_the_api_server_and_of_etcd() {
 }
 
 #[test]
-fn a_watch_from_before_a_compaction_is_gone() {
+fn a_watch_from_before_the_api_server_was_started_is_gone() {
     in_namespace(async || {
         let mut control_plane = ControlPlane::start().await;
         let before = control_plane.apply(&config_map("before")).await.expect("it is a ConfigMap");
@@ -46,10 +46,33 @@ fn a_watch_from_before_a_compaction_is_gone() {
         control_plane.apply(&config_map("after")).await.expect("it is a ConfigMap");
         assert_eq!(first_event(control_plane.client(), &before).await, Ok(Some("after".into())));
 
-        control_plane.compact().await;
         control_plane.kill_api();
         control_plane.start_api().await;
         assert_eq!(first_event(control_plane.client(), &before).await, Err(410));
+    });
+}
+
+#[test]
+fn a_list_from_before_a_compaction_cannot_be_gone_on_with() {
+    in_namespace(async || {
+        let mut control_plane = ControlPlane::start().await;
+        for name in ["first", "second"] {
+            control_plane.apply(&config_map(name)).await.expect("it is a ConfigMap");
+        }
+        let maps = Api::<ConfigMap>::namespaced(control_plane.client(), "default");
+        let one = ListParams::default().limit(1);
+        let page = maps.list(&one).await.expect("there are ConfigMaps");
+        let rest = one.continue_token(&page.metadata.continue_.expect("there is more"));
+        control_plane.apply(&config_map("third")).await.expect("it is a ConfigMap");
+
+        // It asks etcd only for what it does not remember.
+        control_plane.kill_api();
+        control_plane.start_api().await;
+        assert_eq!(maps.list(&rest).await.expect("the history is there").items.len(), 1);
+        control_plane.compact().await;
+        control_plane.kill_api();
+        control_plane.start_api().await;
+        assert_eq!(code(&maps.list(&rest).await.expect_err("the history is gone")), 410);
     });
 }
 
