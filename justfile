@@ -47,6 +47,14 @@ h2spec-tool version="2.2.1":
     tool="${XDG_CACHE_HOME:-$HOME/.cache}/serin/tools/h2spec-{{ version }}/bin"; \
     [[ -x $tool/h2spec ]] || GOBIN=$tool go install github.com/summerwind/h2spec/cmd/h2spec@v{{ version }}+incompatible
 
+# Every test beside a real API server (wants Go, to build that once).
+cluster *args: control-plane
+    SERIN_REQUIRE_API=1 cargo test --locked --test cluster {{ args }}
+
+# Builds etcd, kube-apiserver and its controllers into the cache, unless they are there: some seven minutes.
+control-plane:
+    conformance/control-plane/build
+
 # Starts the demo, runs the lines that it prints, edits its canary's weight, and stops it.
 demo-test:
     conformance/demo.sh

@@ -43,7 +43,12 @@ pub(crate) struct Echo {
 impl Echo {
     /// Starts an endpoint on a free loopback port.
     pub(crate) async fn start(name: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port is free");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), name).await
+    }
+
+    /// Starts an endpoint at an address.
+    pub(crate) async fn start_at(address: SocketAddr, name: &str) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address is ours and free");
         let address = listener.local_addr().expect("the listener is bound");
         let requests = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();

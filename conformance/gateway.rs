@@ -40,12 +40,18 @@ impl Gateway {
 
     /// Starts a gateway that serves at an address.
     pub(crate) async fn start_at(http: SocketAddr, manifests: &Path, flags: &[&str]) -> Self {
+        let mut program = Self::command(http);
+        program.arg("--manifests").arg(manifests).args(flags);
+        Self::spawn(program).await
+    }
+
+    /// The program, told where to serve, and not yet what.
+    pub(crate) fn command(http: SocketAddr) -> Command {
         let mut program = Command::new(env!("CARGO_BIN_EXE_serin"));
         // Two workers, unless the flags say otherwise.
         program.env("SERIN_WORKERS", "2").args(["run", "--bind-address", &http.ip().to_string()]);
         program.args(["--http-port", &http.port().to_string(), "--https-port", "0"]);
-        program.arg("--manifests").arg(manifests).args(flags);
-        Self::spawn(program).await
+        program
     }
 
     /// Starts a gateway by a command of one's own, and waits until it is ready.

@@ -39,7 +39,8 @@ impl Manifests {
     }
 }
 
-fn ingress_class() -> Value {
+/// The class that objects here name.
+pub(crate) fn ingress_class() -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "IngressClass",

@@ -23,10 +23,16 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
 ///
 /// As [`program`] does.
 pub(crate) fn absent(what: &str) {
-    assert!(
-        std::env::var("SERIN_REQUIRE_PEERS").as_deref() != Ok("1"),
-        "{what} is not here, and SERIN_REQUIRE_PEERS is 1"
-    );
+    skip(&format!("{what} is not here"), "SERIN_REQUIRE_PEERS");
+}
+
+/// Says that a test is skipped, and why.
+///
+/// # Panics
+///
+/// Where the variable `forbidden_by` is `1`.
+pub(crate) fn skip(why: &str, forbidden_by: &str) {
+    assert!(std::env::var(forbidden_by).as_deref() != Ok("1"), "{why}, and {forbidden_by} is 1");
     // Not by `eprintln!`, which the test runner would hold back.
-    let _ = writeln!(std::io::stderr(), "skipped: {what} is not here");
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }

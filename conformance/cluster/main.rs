@@ -1,0 +1,30 @@
+//! Drives the whole program beside a real API server: etcd, kube-apiserver and its controllers, without a node.
+//!
+//! `just control-plane` builds those, once; where they are not there, each test says so and passes. Endpoints are
+//! listeners in the network of the test.
+
+mod control_plane;
+mod namespace;
+mod serving;
+mod smoke;
+
+#[expect(dead_code, reason = "the test `conformance` uses the rest")]
+#[path = "../client.rs"]
+mod client;
+#[expect(dead_code, reason = "the test `conformance` uses the rest")]
+#[path = "../echo.rs"]
+mod echo;
+#[expect(dead_code, reason = "the test `conformance` uses the rest")]
+#[path = "../gateway.rs"]
+mod gateway;
+#[expect(dead_code, reason = "the test `conformance` uses the rest")]
+#[path = "../manifests.rs"]
+mod manifests;
+#[expect(dead_code, reason = "the test `conformance` uses the rest")]
+#[path = "../peer.rs"]
+mod peer;
+#[expect(dead_code, reason = "the test `conformance` uses the rest")]
+#[path = "../tls.rs"]
+mod tls;
+#[path = "../wire.rs"]
+mod wire;
