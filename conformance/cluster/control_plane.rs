@@ -40,10 +40,11 @@ const CONTROLLERS: &str = "deployment-controller,replicaset-controller,endpoints
 pub(crate) struct ControlPlane {
     /// Holds what is stored, the credentials, and the logs.
     dir: PathBuf,
-    etcd: Option<Process>,
-    api: Option<Process>,
-    controllers: Option<Process>,
     admin: Client,
+    // Killed in this order, so that no log ends with complaints about the death of another.
+    controllers: Option<Process>,
+    api: Option<Process>,
+    etcd: Option<Process>,
 }
 
 /// Whom the API server knows.
@@ -102,7 +103,7 @@ impl ControlPlane {
         write("tokens.csv", &tokens);
 
         let admin = client_by(dir.join(User::Admin.kubeconfig())).await;
-        let mut control_plane = Self { dir, etcd: None, api: None, controllers: None, admin };
+        let mut control_plane = Self { dir, admin, controllers: None, api: None, etcd: None };
         control_plane.etcd = Some(control_plane.spawn_etcd());
         control_plane.start_api().await;
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "default" } });
@@ -230,7 +231,13 @@ impl ControlPlane {
     fn spawn_etcd(&self) -> Process {
         let mut program = self.program("etcd");
         // What is lost when the machine stops is of no interest, and with one member no election has to be patient.
-        program.args(["--data-dir=etcd", "--unsafe-no-fsync", "--heartbeat-interval=10", "--election-timeout=100"]);
+        program.args([
+            "--data-dir=etcd",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+            "--heartbeat-interval=10",
+            "--election-timeout=100",
+        ]);
         for flag in ["--listen-client-urls", "--advertise-client-urls"] {
             program.arg(flag).arg(format!("http://{ETCD}"));
         }
