@@ -93,12 +93,13 @@ impl Gateway {
         client.exchange(&Request::get("admin", path)).await.expect("the admin port answers")
     }
 
-    /// The sum of a metric over all its labels.
+    /// The sum of a metric over all its labels, or over those behind the first ones: `serin_objects{kind="Secret"`.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let answer = self.admin("/metrics").await;
         let text = String::from_utf8(answer.body).expect("metrics are text");
         let of_name = text.lines().filter_map(|line| line.strip_prefix(name));
-        let values = of_name.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.split(' ').next_back());
+        let values =
+            of_name.filter(|rest| rest.starts_with(['{', ' ', ','])).filter_map(|rest| rest.split(' ').next_back());
         values.map(|value| value.parse::<f64>().expect("a value is a number") as u64).sum()
     }
 

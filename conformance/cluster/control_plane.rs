@@ -8,7 +8,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, SystemTime},
 };
@@ -86,19 +86,7 @@ impl ControlPlane {
         for user in [User::Admin, User::Serin, User::Controllers] {
             let (name, token, groups) = (user.name(), user.token(), user.groups());
             writeln!(tokens, "{token},{name},{name},\"{groups}\"").expect("a string takes all");
-            let authority = dir.join("authority.crt");
-            let kubeconfig = json!({
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{
-                    "name": "test",
-                    "cluster": { "server": format!("https://{API}"), "certificate-authority": authority },
-                }],
-                "users": [{ "name": name, "user": { "token": token } }],
-                "contexts": [{ "name": "test", "context": { "cluster": "test", "user": name } }],
-                "current-context": "test",
-            });
-            write(user.kubeconfig(), &kubeconfig.to_string());
+            write(user.kubeconfig(), &kubeconfig(&dir, API.port(), token));
         }
         write("tokens.csv", &tokens);
 
@@ -125,6 +113,31 @@ impl ControlPlane {
     /// The file that tells a user's programs how to reach the API server.
     pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
         self.dir.join(user.kubeconfig())
+    }
+
+    /// As [`kubeconfig`](Self::kubeconfig), for a way to the API server that begins at another port.
+    pub(crate) fn kubeconfig_at(&self, user: User, port: u16) -> PathBuf {
+        self.write_kubeconfig(&format!("{port}.kubeconfig"), port, user.token())
+    }
+
+    /// As [`kubeconfig`](Self::kubeconfig), for whoever has a token.
+    pub(crate) fn kubeconfig_by(&self, token: &str) -> PathBuf {
+        self.write_kubeconfig("token.kubeconfig", API.port(), token)
+    }
+
+    fn write_kubeconfig(&self, name: &str, port: u16, token: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        fs::write(&path, kubeconfig(&self.dir, port, token)).expect("the directory can be written to");
+        path
+    }
+
+    /// Runs `kubectl` as the user who may do everything. Returns what it says.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(namespace::program("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig(User::Admin)).args(arguments);
+        let output = command.output().expect("it can be started");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it is text")
     }
 
     /// Makes an object, or makes it what is given here.
@@ -163,9 +176,14 @@ impl ControlPlane {
 
     /// Starts a gateway that watches this cluster as the user `serin`, and waits until it is ready.
     pub(crate) async fn gateway(&self, flags: &[&str]) -> Gateway {
+        Gateway::spawn(Self::program_of_gateway(&self.kubeconfig(User::Serin), flags)).await
+    }
+
+    /// The program of a gateway that finds this cluster by a kubeconfig.
+    pub(crate) fn program_of_gateway(kubeconfig: &Path, flags: &[&str]) -> Command {
         let mut program = Gateway::command(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        program.arg("--kubeconfig").arg(self.kubeconfig(User::Serin)).args(flags);
-        Gateway::spawn(program).await
+        program.arg("--kubeconfig").arg(kubeconfig).args(flags);
+        program
     }
 
     /// Kills the API server.
@@ -214,6 +232,14 @@ impl ControlPlane {
         let revision = self.etcd_revision().await.expect("etcd answers");
         let request = json!({ "revision": revision, "physical": true });
         self.ask_etcd("/v3/kv/compaction", &request).await.expect("what was written can be compacted");
+    }
+
+    /// Puts what etcd stores aside, or back, while neither it nor the API server runs.
+    pub(crate) fn copy_etcd(&self, from: &str, to: &str) {
+        assert!(self.etcd.is_none() && self.api.is_none(), "nobody writes meanwhile");
+        let _ = fs::remove_dir_all(self.dir.join(to));
+        let copied = Command::new("cp").arg("-r").args([self.dir.join(from), self.dir.join(to)]).status();
+        assert!(copied.expect("there is cp").success(), "the directory can be copied");
     }
 
     /// Starts what lets objects follow from each other, among it the end of namespaces.
@@ -301,6 +327,20 @@ impl ControlPlane {
 
 fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().expect("an object has a name")
+}
+
+/// A kubeconfig for whoever has a token.
+fn kubeconfig(dir: &Path, port: u16, token: &str) -> String {
+    let (server, authority) = (format!("https://127.0.0.1:{port}"), dir.join("authority.crt"));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "test", "cluster": { "server": server, "certificate-authority": authority } }],
+        "users": [{ "name": "test", "user": { "token": token } }],
+        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+        "current-context": "test",
+    })
+    .to_string()
 }
 
 async fn client_by(kubeconfig: PathBuf) -> Client {

@@ -3,9 +3,14 @@
 //! `just control-plane` builds those, once; where they are not there, each test says so and passes. Endpoints are
 //! listeners in the network of the test.
 
+mod classes;
 mod control_plane;
+mod gate;
 mod namespace;
+mod outages;
+mod rights;
 mod serving;
+mod shop;
 mod smoke;
 
 #[expect(dead_code, reason = "the test `conformance` uses the rest")]

@@ -1,0 +1,121 @@
+//! With which rights a gateway reads: those that the documentation gives it, fewer, and none.
+
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Client, Request},
+    control_plane::{ControlPlane, User, eventually},
+    echo::Echo,
+    gateway::Gateway,
+    manifests,
+    namespace::in_namespace,
+    serving::until_shown,
+    shop::{Shop, annotated, pod, until_served, until_told, within},
+    tls::Trust,
+};
+
+#[test]
+fn the_documented_rights_suffice_for_a_cluster() {
+    in_namespace(async || {
+        let shop = Shop::open().await;
+        let trust = Trust::new();
+        let secret = trust.secret("default", "shop-tls", &["shop.example"]);
+        shop.apply(&secret).await;
+        shop.apply(&with_tls("default", "stable")).await;
+        shop.control_plane.kubectl(&["apply", "-f", "docs/rbac/cluster.yaml"]);
+        let token = shop.control_plane.kubectl(&["create", "token", "serin", "--namespace", "serin"]);
+        let kubeconfig = shop.control_plane.kubeconfig_by(token.trim());
+        for secrets in ["cluster", "namespaces", "named"] {
+            let flags = ["--secrets", secrets, "--watch-namespace-selector", "kubernetes.io/metadata.name=default"];
+            let gateway = Gateway::spawn(ControlPlane::program_of_gateway(&kubeconfig, &flags)).await;
+            until_served(&gateway, "shop.example", Some("stable")).await;
+            until_shown(&gateway, &trust, &secret).await;
+        }
+    });
+}
+
+#[test]
+fn the_documented_rights_suffice_for_a_namespace_and_reach_no_further() {
+    in_namespace(async || {
+        let shop = Shop::open().await;
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
+        shop.apply(&namespace).await;
+        let _endpoint = Echo::start_at(pod(3), "shop").await;
+        let service = manifests::service("shop", "web");
+        let trust = Trust::new();
+        let secret = trust.secret("shop", "shop-tls", &["shop.example"]);
+        let mut hidden = within("shop", manifests::host("hidden.example", "web"));
+        hidden["spec"]["tls"] = json!([{ "hosts": ["hidden.example"], "secretName": "hidden-tls" }]);
+        let hidden = annotated(hidden, &[("ssl-redirect", "false")]);
+        let hidden_secret = trust.secret("shop", "hidden-tls", &["hidden.example"]);
+        let route = with_tls("shop", "web");
+        for object in [&manifests::slice(&service, 0, pod(3)), &service, &secret, &route, &hidden, &hidden_secret] {
+            shop.apply(object).await;
+        }
+        shop.control_plane.kubectl(&["apply", "-f", "docs/rbac/namespace.yaml"]);
+        let token = shop.control_plane.kubectl(&["create", "token", "serin", "--namespace", "shop"]);
+        let kubeconfig = shop.control_plane.kubeconfig_by(token.trim());
+        let flags = ["--watch-namespace", "shop", "--secrets", "named"];
+        let gateway = Gateway::spawn(ControlPlane::program_of_gateway(&kubeconfig, &flags)).await;
+        until_served(&gateway, "shop.example", Some("shop")).await;
+        until_shown(&gateway, &trust, &secret).await;
+        until_served(&gateway, "hidden.example", Some("shop")).await;
+        until_told(&gateway, "Secret shop/hidden-tls", "Forbidden").await;
+        until_told(&gateway, "CommandLine serin", "Forbidden").await;
+
+        // It is granted, and read without more ado.
+        let rules = json!([{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["list", "watch"] }]);
+        shop.control_plane.grant(User::Serin, rules).await.expect("these are rules");
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": "more" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": User::Serin.name() },
+            "subjects": [{ "kind": "ServiceAccount", "name": "serin", "namespace": "shop" }],
+        });
+        shop.apply(&binding).await;
+        eventually("the Secret is no problem", async || {
+            let problems = gateway.admin("/debug/problems").await;
+            (!String::from_utf8_lossy(&problems.body).contains("hidden-tls")).then_some(())
+        })
+        .await;
+    });
+}
+
+#[test]
+fn without_rights_a_gateway_waits_and_says_for_what() {
+    in_namespace(async || {
+        let control_plane = ControlPlane::start().await;
+        let kubeconfig = control_plane.kubeconfig(User::Serin);
+        let admin = ([127, 0, 0, 1], 10254).into();
+        let mut program = ControlPlane::program_of_gateway(&kubeconfig, &["--healthz-port", "10254"]);
+        let mut gateway = program.spawn().expect("it can be started");
+        let unready = eventually("it says what it waits for", async || {
+            let mut client = Client::connect(admin).await.ok()?;
+            let answer = client.exchange(&Request::get("admin", "/readyz")).await.ok()?;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            (text.contains("list of Secret") && !text.contains("IngressClass")).then_some(text)
+        })
+        .await;
+        for kind in ["EndpointSlice", "Ingress", "Secret", "Service"] {
+            assert!(unready.contains(&format!("list of {kind}")), "{unready}");
+        }
+        let rules = json!([{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["list", "watch"] }]);
+        control_plane.grant(User::Serin, rules).await.expect("these are rules");
+        eventually("it is ready", async || {
+            let mut client = Client::connect(admin).await.ok()?;
+            let answer = client.exchange(&Request::get("admin", "/readyz")).await.ok()?;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        gateway.kill().expect("it is there");
+        gateway.wait().expect("it is a child");
+    });
+}
+
+/// A route of `shop.example` with a certificate.
+fn with_tls(namespace: &str, service: &str) -> Value {
+    let mut ingress = within(namespace, manifests::host("shop.example", service));
+    ingress["spec"]["tls"] = json!([{ "hosts": ["shop.example"], "secretName": "shop-tls" }]);
+    annotated(ingress, &[("ssl-redirect", "false")])
+}
