@@ -122,7 +122,7 @@ fn what_a_cluster_had_that_is_restored_from_a_copy_takes_the_place_of_what_it_ha
         shop.control_plane.kill_etcd();
         shop.control_plane.copy_etcd("copy", "etcd");
         // To restore a cluster takes a while, and by that it is known.
-        time::sleep(Duration::from_secs(12)).await;
+        time::sleep(Duration::from_secs(6)).await;
         shop.control_plane.start_etcd().await;
         shop.control_plane.start_api().await;
         let returned = Instant::now();

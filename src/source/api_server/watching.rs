@@ -34,7 +34,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Where the server was away for longer, it may have come back with older objects, and all is listed again.
-const AWAY: Duration = Duration::from_secs(10);
+const AWAY: Duration = Duration::from_secs(5);
 
 /// How many objects are asked for at once where they are listed in pages.
 const PAGE: u32 = 500;
