@@ -51,6 +51,10 @@ h2spec-tool version="2.2.1":
 cluster *args: control-plane
     SERIN_REQUIRE_API=1 cargo test --locked --test cluster {{ args }}
 
+# The tests beside a real API server that take their time: ten minutes without it, a connection that dies in silence.
+soak: control-plane
+    SERIN_REQUIRE_API=1 cargo test --locked --test cluster -- --ignored
+
 # Builds etcd, kube-apiserver and its controllers into the cache, unless they are there: some seven minutes.
 control-plane:
     conformance/control-plane/build

@@ -3,9 +3,12 @@
 //! `just control-plane` builds those, once; where they are not there, each test says so and passes. Endpoints are
 //! listeners in the network of the test.
 
+mod churn;
 mod classes;
 mod control_plane;
 mod gate;
+#[expect(dead_code, reason = "the test `conformance` uses the rest")]
+mod grpc;
 mod namespace;
 mod outages;
 mod rights;
@@ -13,7 +16,6 @@ mod serving;
 mod shop;
 mod smoke;
 
-#[expect(dead_code, reason = "the test `conformance` uses the rest")]
 #[path = "../client.rs"]
 mod client;
 #[expect(dead_code, reason = "the test `conformance` uses the rest")]
@@ -28,7 +30,6 @@ mod manifests;
 #[expect(dead_code, reason = "the test `conformance` uses the rest")]
 #[path = "../peer.rs"]
 mod peer;
-#[expect(dead_code, reason = "the test `conformance` uses the rest")]
 #[path = "../tls.rs"]
 mod tls;
 #[path = "../wire.rs"]

@@ -22,6 +22,8 @@ pub(crate) const PODS: &str = "10.244.0.1/16";
 
 /// How long a test may take, its control plane's start with it.
 const LIMIT: Duration = Duration::from_secs(180);
+/// The same for a test that takes its time (`just soak`).
+const LONG_LIMIT: Duration = Duration::from_secs(900);
 /// How much is shown of each log of a test that failed.
 const LAST_LINES: usize = 30;
 /// Holds the directory with the control plane's programs, inside.
@@ -37,11 +39,20 @@ static FOUND: LazyLock<Result<PathBuf, String>> = LazyLock::new(find);
 ///
 /// Where the test fails or takes too long, and where it is skipped although `SERIN_REQUIRE_API` is `1`.
 pub(crate) fn in_namespace<T: AsyncFnOnce()>(test: T) {
+    within(LIMIT, test);
+}
+
+/// The same for a test that takes its time.
+pub(crate) fn long_in_namespace<T: AsyncFnOnce()>(test: T) {
+    within(LONG_LIMIT, test);
+}
+
+fn within<T: AsyncFnOnce()>(limit: Duration, test: T) {
     if env::var_os(PROGRAMS).is_some() {
         return inside(test);
     }
     match &*FOUND {
-        Ok(programs) => outside(name_of::<T>(), programs),
+        Ok(programs) => outside(name_of::<T>(), programs, limit),
         Err(why) => peer::skip(why, "SERIN_REQUIRE_API"),
     }
 }
@@ -62,7 +73,7 @@ fn inside(test: impl AsyncFnOnce()) {
     runtime.expect("a runtime can be made").block_on(test());
 }
 
-fn outside(name: &str, programs: &Path) {
+fn outside(name: &str, programs: &Path, limit: Duration) {
     // What the test leaves behind when it is killed is left in here.
     let temporary = tempfile::Builder::new().prefix("cluster-").tempdir().expect("a temporary directory can be made");
     let mut command = in_new_namespaces();
@@ -89,7 +100,7 @@ fn outside(name: &str, programs: &Path) {
         let _ = said.send(output);
     });
     // The pipe ends when all that could write to it has ended.
-    let in_time = heard.recv_timeout(LIMIT);
+    let in_time = heard.recv_timeout(limit);
     let late = in_time.is_err();
     if late {
         let _ = process.kill();
@@ -106,7 +117,7 @@ fn outside(name: &str, programs: &Path) {
     for log in logs(temporary.path()) {
         eprintln!("{log}");
     }
-    assert!(!late, "{name} took longer than {LIMIT:?}");
+    assert!(!late, "{name} took longer than {limit:?}");
     panic!("{name} failed inside: {status}");
 }
 

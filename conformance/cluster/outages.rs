@@ -10,7 +10,7 @@ use crate::{
     gate::{Gate, Way},
     gateway::Gateway,
     manifests,
-    namespace::in_namespace,
+    namespace::{in_namespace, long_in_namespace},
     shop::{Load, Shop, canary, until_served},
 };
 
@@ -25,7 +25,7 @@ fn the_api_server_may_be_away_for_a_minute() {
 #[test]
 #[ignore = "it takes more than ten minutes: `just soak`"]
 fn the_api_server_may_be_away_for_ten_minutes() {
-    in_namespace(async || away_for(Duration::from_secs(600)).await);
+    long_in_namespace(async || away_for(Duration::from_secs(600)).await);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_gateway_that_starts_without_the_api_server_waits_for_it() {
 #[test]
 #[ignore = "it takes more than a minute: `just soak`"]
 fn a_connection_that_dies_in_silence_is_noticed() {
-    in_namespace(async || {
+    long_in_namespace(async || {
         let shop = Shop::open().await;
         let gate = Gate::open(&shop.control_plane).await;
         shop.apply(&manifests::host("shop.example", "stable")).await;

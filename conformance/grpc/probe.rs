@@ -89,24 +89,29 @@ struct State {
 impl Probe {
     /// Starts a server on a free loopback port.
     pub(crate) fn start(name: &str) -> Self {
-        Self::start_with(name, None, Server::builder())
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), name)
+    }
+
+    /// Starts a server at an address.
+    pub(crate) fn start_at(address: SocketAddr, name: &str) -> Self {
+        Self::start_with(address, name, None, Server::builder())
     }
 
     /// Starts a server that asks the clients of a connection to leave when it has lasted so long.
     pub(crate) fn start_leaving(name: &str, after: Duration) -> Self {
-        Self::start_with(name, None, Server::builder().max_connection_age(after))
+        Self::start_with((Ipv4Addr::LOCALHOST, 0).into(), name, None, Server::builder().max_connection_age(after))
     }
 
     /// Starts a server that speaks TLS.
     pub(crate) fn start_tls(name: &str, certificate: &Issued) -> Self {
-        Self::start_with(name, Some(acceptor(certificate)), Server::builder())
+        Self::start_with((Ipv4Addr::LOCALHOST, 0).into(), name, Some(acceptor(certificate)), Server::builder())
     }
 
-    fn start_with(name: &str, acceptor: Option<TlsAcceptor>, server: Server) -> Self {
+    fn start_with(address: SocketAddr, name: &str, acceptor: Option<TlsAcceptor>, server: Server) -> Self {
         // A runtime of its own, so that all its connections can be ended.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime can be made");
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
+        let listener = std::net::TcpListener::bind(address).expect("the address is ours and free");
         listener.set_nonblocking(true).expect("a listener can wait");
         let address = listener.local_addr().expect("the listener is bound");
         let state = Arc::new(State {
