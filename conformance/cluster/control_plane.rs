@@ -115,6 +115,11 @@ impl ControlPlane {
         self.dir.join(user.kubeconfig())
     }
 
+    /// The certificate of the authority that the API server is known by.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.dir.join("authority.crt")
+    }
+
     /// As [`kubeconfig`](Self::kubeconfig), for a way to the API server that begins at another port.
     pub(crate) fn kubeconfig_at(&self, user: User, port: u16) -> PathBuf {
         self.write_kubeconfig(&format!("{port}.kubeconfig"), port, user.token())

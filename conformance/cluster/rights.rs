@@ -1,5 +1,7 @@
 //! With which rights a gateway reads: those that the documentation gives it, fewer, and none.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -110,6 +112,59 @@ fn without_rights_a_gateway_waits_and_says_for_what() {
         .await;
         gateway.kill().expect("it is there");
         gateway.wait().expect("it is a child");
+    });
+}
+
+#[test]
+fn a_pod_finds_its_cluster_by_its_account() {
+    in_namespace(async || {
+        let shop = Shop::open().await;
+        shop.apply(&manifests::host("shop.example", "stable")).await;
+        shop.control_plane.kubectl(&["apply", "-f", "docs/rbac/cluster.yaml"]);
+        // What a kubelet gives a container; `/run` is this test's own.
+        let mounted = "set -e; mount -t tmpfs tmpfs \"$(readlink -f /var/run)\"; mkdir -p \"$0\"; cd \"$0\"; \
+            printf %s \"$1\" >token; printf %s serin >namespace; cp \"$2\" ca.crt";
+        let token = shop.control_plane.kubectl(&["create", "token", "serin", "--namespace", "serin"]);
+        let authority = shop.control_plane.authority();
+        let account = "/var/run/secrets/kubernetes.io/serviceaccount";
+        let mut mount = Command::new("sh");
+        mount.args(["-c", mounted, account, token.trim()]).arg(authority);
+        assert!(mount.status().expect("there is a shell").success(), "what a pod has can be mounted");
+
+        let mut program = Gateway::command(([127, 0, 0, 1], 0).into());
+        program.env("KUBERNETES_SERVICE_HOST", "127.0.0.1").env("KUBERNETES_SERVICE_PORT", "6443");
+        program.env("HOME", "/nonexistent");
+        let gateway = Gateway::spawn(program).await;
+        until_served(&gateway, "shop.example", Some("stable")).await;
+    });
+}
+
+#[test]
+fn no_level_of_the_log_shows_what_a_secret_holds() {
+    in_namespace(async || {
+        let shop = Shop::open().await;
+        let trust = Trust::new();
+        let mut secrets = Vec::new();
+        for secrets_by in ["cluster", "named"] {
+            let secret = trust.secret("default", "shop-tls", &["shop.example"]);
+            shop.apply(&secret).await;
+            shop.apply(&with_tls("default", "stable")).await;
+            let gateway = shop.control_plane.gateway(&["--log-level", "trace", "--secrets", secrets_by]).await;
+            until_shown(&gateway, &trust, &secret).await;
+            secrets.push(secret);
+            let log = gateway.log().join("\n");
+            assert!(log.contains("TRACE"), "all is logged");
+            for secret in &secrets {
+                let key = secret["stringData"]["tls.key"].as_str().expect("it has a key");
+                let line = key.lines().nth(1).expect("it is PEM");
+                assert!(!log.contains(line), "the key is shown");
+            }
+            let kept = shop.control_plane.read(&secrets[0]).await.expect("it is there");
+            let given = kept.data["data"]["tls.key"].as_str().expect("it has a key");
+            assert!(!log.contains(&given[80..140]), "the key is shown as the API server gives it");
+            let dump = gateway.admin("/debug/certificates").await;
+            assert!(!String::from_utf8_lossy(&dump.body).contains("PRIVATE"));
+        }
     });
 }
 
