@@ -231,6 +231,12 @@ impl From<Service> for Object {
 
 // === impl Sealed ===
 
+impl Sealed {
+    fn overwrite(&mut self) {
+        self.0.data.iter_mut().flat_map(BTreeMap::values_mut).for_each(|value| value.0.zeroize());
+    }
+}
+
 impl Deref for Sealed {
     type Target = Secret;
 
@@ -241,7 +247,7 @@ impl Deref for Sealed {
 
 impl Drop for Sealed {
     fn drop(&mut self) {
-        self.0.data.iter_mut().flat_map(BTreeMap::values_mut).for_each(|value| value.0.zeroize());
+        self.overwrite();
     }
 }
 
@@ -269,6 +275,8 @@ fn live_in_namespace(metadata: &mut ObjectMeta) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn named(name: &str) -> ObjectMeta {
@@ -294,6 +302,25 @@ mod tests {
         assert_eq!(object.metadata().managed_fields, None);
         let annotations = object.metadata().annotations.as_ref().expect("one is kept");
         assert_eq!(annotations.keys().collect::<Vec<_>>(), ["kept"]);
+    }
+
+    #[test]
+    fn fields_of_a_newer_kubernetes_are_passed_over() {
+        let known = json!({ "metadata": { "name": "web" }, "spec": { "ingressClassName": "nginx" } });
+        let mut newer = known.clone();
+        newer["new"] = json!([1]);
+        newer["metadata"]["new"] = json!({ "of": "a kind" });
+        newer["spec"]["new"] = json!(true);
+        let [known, newer] = [known, newer].map(|object| serde_json::from_value::<Ingress>(object).expect("it is one"));
+        assert!(Object::from(known).says_the_same(&Object::from(newer)));
+    }
+
+    #[test]
+    fn what_a_secret_held_is_overwritten() {
+        let data = [("key".to_owned(), ByteString(b"hunter2".to_vec()))];
+        let mut secret = Sealed(Secret { metadata: named("s"), data: Some(data.into()), ..Secret::default() });
+        secret.overwrite();
+        assert!(secret.data.iter().flat_map(BTreeMap::values).all(|value| value.0.is_empty()));
     }
 
     #[test]

@@ -40,6 +40,8 @@ const CONTROLLERS: &str = "deployment-controller,replicaset-controller,endpoints
 pub(crate) struct ControlPlane {
     /// Holds what is stored, the credentials, and the logs.
     dir: PathBuf,
+    /// More flags of the API server.
+    flags: &'static [&'static str],
     admin: Client,
     // Killed in this order, so that no log ends with complaints about the death of another.
     controllers: Option<Process>,
@@ -67,6 +69,11 @@ struct Process(Child);
 impl ControlPlane {
     /// Starts etcd and the API server, and waits until they are ready and there is a namespace `default`.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`start`](Self::start), with more flags for the API server.
+    pub(crate) async fn start_with(flags: &'static [&'static str]) -> Self {
         let started = Instant::now();
         let dir = env::temp_dir().join("control-plane");
         fs::create_dir(&dir).expect("there is one control plane in a namespace");
@@ -91,7 +98,7 @@ impl ControlPlane {
         write("tokens.csv", &tokens);
 
         let admin = client_by(dir.join(User::Admin.kubeconfig())).await;
-        let mut control_plane = Self { dir, admin, controllers: None, api: None, etcd: None };
+        let mut control_plane = Self { dir, flags, admin, controllers: None, api: None, etcd: None };
         control_plane.etcd = Some(control_plane.spawn_etcd());
         control_plane.start_api().await;
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "default" } });
@@ -290,6 +297,7 @@ impl ControlPlane {
         program.args(["--service-account-issuer=https://kubernetes.default.svc"]);
         program.args(["--service-account-key-file=accounts.pub", "--service-account-signing-key-file=accounts.key"]);
         program.args(["--service-cluster-ip-range=10.96.0.0/16", "--kubelet-preferred-address-types=InternalIP"]);
+        program.args(self.flags);
         Process::spawn(program)
     }
 

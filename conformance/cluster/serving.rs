@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::{
-    control_plane::eventually,
+    control_plane::{ControlPlane, eventually},
     gateway::Gateway,
     manifests,
     namespace::in_namespace,
@@ -154,6 +154,29 @@ fn only_the_objects_of_watched_namespaces_are_served() {
         until_served(&labelled, "lab.example", Some("canary")).await;
         shop.apply(&namespace(json!({ "tier": "none" }))).await;
         until_served(&labelled, "lab.example", None).await;
+    });
+}
+
+#[test]
+fn lists_come_in_pages_where_the_server_does_not_stream_them() {
+    in_namespace(async || {
+        let control_plane = ControlPlane::start_with(&["--feature-gates=WatchList=false"]).await;
+        let shop = Shop::open_in(control_plane).await;
+        let host = |number: usize| format!("h{number}.example");
+        // More than fit on a page.
+        for number in 0..600 {
+            shop.apply(&manifests::host(&host(number), "stable")).await;
+        }
+        let gateway = shop.control_plane.gateway(&["--log-level", "debug"]).await;
+        assert!(gateway.log().iter().any(|line| line.contains("listing in pages")), "{:?}", gateway.log());
+        assert_eq!(gateway.metric("serin_objects{kind=\"Ingress\"").await, 600);
+        for number in [0, 599] {
+            until_served(&gateway, &host(number), Some("stable")).await;
+            shop.apply(&manifests::host(&host(number), "canary")).await;
+            until_served(&gateway, &host(number), Some("canary")).await;
+            shop.delete(&manifests::host(&host(number), "canary")).await;
+            until_served(&gateway, &host(number), None).await;
+        }
     });
 }
 

@@ -43,7 +43,10 @@ struct Asked {
 
 impl Shop {
     pub(crate) async fn open() -> Self {
-        let control_plane = ControlPlane::start().await;
+        Self::open_in(ControlPlane::start().await).await
+    }
+
+    pub(crate) async fn open_in(control_plane: ControlPlane) -> Self {
         let kinds = ["ingresses", "ingressclasses", "services", "endpointslices", "secrets", "namespaces"];
         let rules = json!([{ "apiGroups": ["*"], "resources": kinds, "verbs": ["list", "watch"] }]);
         control_plane.grant(User::Serin, rules).await.expect("these are rules");

@@ -104,7 +104,11 @@ where
         let mut lists_in_pages = false;
         loop {
             let began = Instant::now();
-            let ended = match self.turn(&mut progress, lists_in_pages).await {
+            let ended = self.turn(&mut progress, lists_in_pages).await;
+            if began.elapsed() >= SHORT {
+                progress.failures = 0;
+            }
+            let ended = match ended {
                 Ok(()) if began.elapsed() >= SHORT => continue,
                 Ok(()) => Failure::Broke("the API server ends watches at once".to_owned()),
                 Err(ended) => ended,
@@ -133,8 +137,7 @@ where
 
     /// Watches for as long as the server lets one request stand.
     async fn turn(&self, progress: &mut Progress, lists_in_pages: bool) -> Result<(), Failure> {
-        let streams = !lists_in_pages && self.streams.get_or_try_init(|| self.can_stream()).await.is_ok_and(|can| *can);
-        if progress.version.is_none() && !streams {
+        if progress.version.is_none() && (lists_in_pages || !self.streams().await) {
             self.list(progress).await?;
         }
         let seconds = u32::try_from(TIMEOUT.as_secs()).unwrap_or_default();
@@ -235,19 +238,22 @@ where
     }
 
     /// Whether the server lists by streaming, as far as its version tells.
-    async fn can_stream(&self) -> kube::Result<bool> {
-        let version = self.client.apiserver_version().await?;
-        let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
-        Ok((number(&version.major), number(&version.minor)) >= STREAMS)
+    async fn streams(&self) -> bool {
+        let streams = self.streams.get_or_try_init(async || {
+            let version = self.client.apiserver_version().await?;
+            let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0);
+            Ok::<_, kube::Error>((number(&version.major), number(&version.minor)) >= STREAMS)
+        });
+        streams.await.is_ok_and(|streams| *streams)
     }
 
     /// Notes that the server has answered.
     async fn stands(&self, progress: &mut Progress) -> Result<(), Failure> {
         self.reach.stands(&self.watch);
-        if progress.refused {
+        progress.broken = None;
+        if std::mem::take(&mut progress.refused) {
             self.tell(Event::Stands).await?;
         }
-        *progress = Progress { version: progress.version.take(), ..Progress::default() };
         Ok(())
     }
 
