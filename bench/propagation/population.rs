@@ -64,7 +64,7 @@ impl<'a> Population<'a> {
         self.make(new, |at| tls(ingress(at), &host(at), &name(at))).await
     }
 
-    /// Changes one application after the other, so many a second.
+    /// Changes one application after the other at times that are left to chance, on average so many a second.
     pub fn churn(&self, rate: u32) -> Churn {
         let done = Arc::<AtomicUsize>::default();
         let api = self.control_plane.api_of(&ingress(0));
@@ -73,10 +73,12 @@ impl<'a> Population<'a> {
             if rate == 0 {
                 return;
             }
-            let mut ticks = time::interval(Duration::from_secs(1) / rate);
             let mut changes = JoinSet::new();
+            let mut next = time::Instant::now();
             loop {
-                ticks.tick().await;
+                time::sleep_until(next).await;
+                // By chance, as others change them: several at once now and then, and none for a while.
+                next += Duration::from_secs(1).mul_f64(-(1.0 - fastrand::f64()).ln() / f64::from(rate));
                 let (api, done) = (api.clone(), finished.clone());
                 let at = begun.fetch_add(1, Ordering::Relaxed);
                 changes.spawn(async move {

@@ -23,7 +23,7 @@ pub struct Size {
 }
 
 pub const SIZES: [Size; 2] = [
-    Size { ingresses: 10_000, secrets: 2_000, ways: &[("cluster", 340.0), ("named", 560.0)] },
+    Size { ingresses: 10_000, secrets: 2_000, ways: &[("cluster", 340.0), ("named", 650.0)] },
     Size { ingresses: 30_000, secrets: 10_000, ways: &[("cluster", 950.0)] },
 ];
 
