@@ -79,6 +79,10 @@ bench-proxy: dist
 bench-hostile: dist
     cargo bench --locked --bench hostile
 
+# How soon requests see what is written to an API server, and what it costs to watch a large cluster; fails where the first is too late (wants what `cluster` wants).
+bench-propagation: dist control-plane
+    cargo bench --locked --bench propagation
+
 # Fuzzes a reader of bytes (wants cargo-fuzz and a nightly compiler); `ls fuzz/fuzz_targets` names them.
 fuzz target seconds="60":
     cargo +nightly fuzz run {{ target }} -- -max_total_time={{ seconds }}

@@ -19,12 +19,12 @@ pub struct Process(pub Child);
 impl Process {
     /// The user and system time that all its threads have used.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let mut nanoseconds = 0.0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
-            let used = fs::read_to_string(task?.path().join("schedstat"))?;
-            nanoseconds += used.split_whitespace().next().ok_or("no time")?.parse::<f64>()?;
-        }
-        Ok(nanoseconds / 1e9)
+        cpu_seconds(self.0.id())
+    }
+
+    /// A field of its status, in KB.
+    pub fn memory(&self, field: &str) -> Result<f64> {
+        memory(self.0.id(), field)
     }
 }
 
@@ -33,6 +33,23 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The user and system time that all threads of a process have used.
+pub fn cpu_seconds(process: u32) -> Result<f64> {
+    let mut nanoseconds = 0.0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let used = fs::read_to_string(task?.path().join("schedstat"))?;
+        nanoseconds += used.split_whitespace().next().ok_or("no time")?.parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e9)
+}
+
+/// A field of a process's status, in KB.
+pub fn memory(process: u32, field: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
+    Ok(line.split_whitespace().next().ok_or("no value")?.parse()?)
 }
 
 /// A command on a core. `taskset` and what `wrap` names become what they start, so the process is the command's own.
@@ -44,17 +61,21 @@ pub fn pinned(core: usize, wrap: &[&str]) -> Command {
 
 /// Serin as it is shipped, on core 0 with one worker. What it serves is left to be said.
 pub fn serin(wrap: &[&str], plain: SocketAddr, tls: SocketAddr) -> Result<Command> {
-    let built = || PathBuf::from(env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
-    let program = env::var_os("SERIN").map_or_else(|| built().join("dist/serin"), PathBuf::from);
-    let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
     let mut command = pinned(0, wrap);
     command
-        .arg(program)
+        .arg(shipped()?)
         .args(["run", "--workers", "1", "--access-log", "off", "--log-level", "warn"])
         .args(["--bind-address", "127.0.0.1", "--http-port", &plain.port().to_string()])
         .args(["--https-port", &tls.port().to_string(), "--healthz-port", &free()?.port().to_string()])
         .args(["--keep-alive-requests", "1000000000", "--upstream-keepalive-requests", "1000000000"]);
     Ok(command)
+}
+
+/// The program as it is shipped, or as `SERIN` names it.
+pub fn shipped() -> Result<PathBuf> {
+    let built = || PathBuf::from(env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()));
+    let program = env::var_os("SERIN").map_or_else(|| built().join("dist/serin"), PathBuf::from);
+    Ok(program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?)
 }
 
 /// An address that nobody listens on.

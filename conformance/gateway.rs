@@ -22,7 +22,8 @@ pub(crate) struct Gateway {
     pub(crate) https: SocketAddr,
     /// Where it tells of itself.
     pub(crate) admin: SocketAddr,
-    process: Child,
+    /// The process, which is ours to look at.
+    pub(crate) process: Child,
     log: Log,
 }
 

@@ -22,7 +22,7 @@ mod process;
 mod spread;
 
 use std::{
-    env, fs,
+    env,
     io::{self, BufRead, BufReader, Write},
     net::SocketAddr,
     path::Path,
@@ -99,7 +99,7 @@ fn compare() -> Result<ExitCode> {
     for attack in ATTACKS.iter().filter(|attack| attack.name.contains(&only)) {
         let gateway = Gateway::start(endpoint)?;
         gateway.ask(MARGIN)?;
-        let before = gateway.memory("VmRSS:")?;
+        let before = gateway.process.memory("VmRSS:")?;
         let (mut calm, mut attacked, mut tolls) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             calm.push(gateway.ask(seconds)?);
@@ -108,7 +108,7 @@ fn compare() -> Result<ExitCode> {
             tolls.push(toll);
             pause(Duration::from_secs(MARGIN.into()));
         }
-        let peak = gateway.memory("VmHWM:")?;
+        let peak = gateway.process.memory("VmHWM:")?;
 
         let both = |of: fn(&Figures) -> f64| [&calm, &attacked].map(|all| Spread(all.iter().map(of).collect()));
         let medians = |of| both(of).map(|spread| format!("{:.0}", spread.median())).join(" / ");
@@ -191,13 +191,6 @@ impl Gateway {
         let mut command = pinned(1, wrap);
         command.arg(env::current_exe()?).args(role).args([self.plain.to_string(), seconds.to_string()]);
         Ok(command)
-    }
-
-    /// A field of its status, in KB.
-    fn memory(&self, field: &str) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
-        Ok(line.split_whitespace().next().ok_or("no value")?.parse()?)
     }
 }
 

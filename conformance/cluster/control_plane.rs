@@ -326,7 +326,8 @@ impl ControlPlane {
         (answer.status == 200).then(|| serde_json::from_slice(&answer.body).ok())?
     }
 
-    fn api_of(&self, object: &Value) -> Api<DynamicObject> {
+    /// Where the objects of its kind in its namespace are.
+    pub(crate) fn api_of(&self, object: &Value) -> Api<DynamicObject> {
         let text = |value: &Value| value.as_str().expect("an object says what it is").to_owned();
         let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
         let (group, version) = version.split_once('/').unwrap_or(("", &version));

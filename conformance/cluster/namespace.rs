@@ -1,8 +1,8 @@
 //! A network of its own for each test, so that ports can be fixed and endpoints have addresses that an API server takes.
 //!
-//! A test runs its program again, for itself alone, in new namespaces. The one of networks holds `lo` and nothing else;
-//! there all of [`PODS`] is local, so that whoever listens at an address in it is there for all. The one of processes
-//! ends with the test, whatever that started, and whoever waits for it may be killed at any time.
+//! A test runs its program again, for itself alone, in new namespaces; so does a benchmark. The one of networks holds `lo`
+//! and nothing else; there all of [`PODS`] is local, so that whoever listens at an address in it is there for all. The one
+//! of processes ends with the test, whatever that started, and whoever waits for it may be killed at any time.
 
 use std::{
     any, env, fs,
@@ -48,38 +48,31 @@ pub(crate) fn long_in_namespace<T: AsyncFnOnce()>(test: T) {
 }
 
 fn within<T: AsyncFnOnce()>(limit: Duration, test: T) {
-    if env::var_os(PROGRAMS).is_some() {
+    if is_inside() {
         return inside(test);
     }
-    match &*FOUND {
+    match found() {
         Ok(programs) => outside(name_of::<T>(), programs, limit),
         Err(why) => peer::skip(why, "SERIN_REQUIRE_API"),
     }
 }
 
-/// Where a program of the control plane is.
-pub(crate) fn program(name: &str) -> PathBuf {
-    Path::new(&env::var_os(PROGRAMS).expect("it is set inside")).join(name)
+/// Whether this is the program that was run again.
+pub(crate) fn is_inside() -> bool {
+    env::var_os(PROGRAMS).is_some()
 }
 
-fn inside(test: impl AsyncFnOnce()) {
-    let output = Command::new("sh")
-        .args(["-c", &format!("ip link set lo up && ip address add {PODS} dev lo")])
-        .output()
-        .expect("there is a shell");
-    assert!(output.status.success(), "lo can be set up: {}", text_of(&output.stderr));
-    serin::tls::install_provider();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime can be made").block_on(test());
+/// The directory with the control plane's programs, or why nothing can run beside it.
+pub(crate) fn found() -> Result<&'static Path, &'static str> {
+    FOUND.as_deref().map_err(String::as_str)
 }
 
-fn outside(name: &str, programs: &Path, limit: Duration) {
-    // What the test leaves behind when it is killed is left in here.
-    let temporary = tempfile::Builder::new().prefix("cluster-").tempdir().expect("a temporary directory can be made");
+/// This program in new namespaces, where it [is inside](is_inside). What it leaves behind when it is killed is left in
+/// the temporary directory that it is given.
+pub(crate) fn again(programs: &Path, temporary: &Path) -> Command {
     let mut command = in_new_namespaces();
     command.arg(env::current_exe().expect("the program knows where it is"));
-    command.args(["--exact", name, "--include-ignored", "--nocapture"]);
-    command.env(PROGRAMS, programs).env("TMPDIR", temporary.path());
+    command.env(PROGRAMS, programs).env("TMPDIR", temporary).stdin(Stdio::null());
     // Nothing of a cluster outside, and no proxy on the way to the one inside.
     for (variable, _) in env::vars_os() {
         let lower = variable.to_string_lossy().to_ascii_lowercase();
@@ -87,8 +80,32 @@ fn outside(name: &str, programs: &Path, limit: Duration) {
             command.env_remove(variable);
         }
     }
+    command
+}
+
+/// Sets the new network up, and does the work of the program that was run again.
+pub(crate) fn inside<T>(work: impl AsyncFnOnce() -> T) -> T {
+    let output = Command::new("sh")
+        .args(["-c", &format!("ip link set lo up && ip address add {PODS} dev lo")])
+        .output()
+        .expect("there is a shell");
+    assert!(output.status.success(), "lo can be set up: {}", text_of(&output.stderr));
+    serin::tls::install_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be made").block_on(work())
+}
+
+/// Where a program of the control plane is.
+pub(crate) fn program(name: &str) -> PathBuf {
+    Path::new(&env::var_os(PROGRAMS).expect("it is set inside")).join(name)
+}
+
+fn outside(name: &str, programs: &Path, limit: Duration) {
+    let temporary = tempfile::Builder::new().prefix("cluster-").tempdir().expect("a temporary directory can be made");
+    let mut command = again(programs, temporary.path());
+    command.args(["--exact", name, "--include-ignored", "--nocapture"]);
     let (mut reader, writer) = io::pipe().expect("there are pipes");
-    command.stdin(Stdio::null()).stdout(writer.try_clone().expect("there are descriptors")).stderr(writer);
+    command.stdout(writer.try_clone().expect("there are descriptors")).stderr(writer);
     let mut process = command.spawn().expect("setpriv can be started");
     // It holds the pipe's other end.
     drop(command);
