@@ -14,6 +14,7 @@
 #[path = "../endpoint.rs"]
 mod endpoint;
 mod load;
+#[expect(dead_code, reason = "the other benchmarks use the rest")]
 #[path = "../process.rs"]
 mod process;
 mod proxies;
