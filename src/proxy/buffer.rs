@@ -11,6 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The size for what clients send: heads mostly.
@@ -43,6 +44,13 @@ pub(crate) enum Size {
     #[default]
     Small,
     Large,
+}
+
+/// Memory that was given away with the bytes in it. The thread has it back when nobody needs them any more.
+struct Given {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
 }
 
 /// The free memory of a thread.
@@ -122,6 +130,21 @@ impl Buffer {
         count
     }
 
+    /// Gives away the first `count` bytes: with all the memory, where they are most of it, and else as a copy.
+    pub(crate) fn take(&mut self, count: usize) -> Bytes {
+        let rest = self.len() - count;
+        if 2 * count < self.memory.len() || rest > SMALL {
+            let copy = Bytes::copy_from_slice(&self.bytes()[..count]);
+            self.consume(count);
+            return copy;
+        }
+        let (memory, start, end) = (mem::take(&mut self.memory), self.start, self.start + count);
+        self.start = 0;
+        self.end = 0;
+        self.append(&memory[end..end + rest]);
+        Bytes::from_owner(Given { memory, start, end })
+    }
+
     /// Whether no memory is held.
     #[cfg(test)]
     pub(crate) fn is_released(&self) -> bool {
@@ -178,6 +201,20 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         self.start = self.end;
         self.release();
+    }
+}
+
+// === impl Given ===
+
+impl AsRef<[u8]> for Given {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory[self.start..self.end]
+    }
+}
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        give(mem::take(&mut self.memory));
     }
 }
 
@@ -316,5 +353,38 @@ mod tests {
         drop(buffer);
         let again = take(Size::Large);
         assert_eq!(again.as_ptr(), place);
+    }
+
+    #[test]
+    fn bytes_are_given_away_with_their_memory_where_they_are_most_of_it() {
+        let place_of_next = || {
+            let memory = take(Size::Large);
+            memory.as_ptr()
+        };
+        let mut buffer = Buffer::new(Size::Large);
+        let text: Vec<u8> = (0..LARGE).map(|at| at as u8).collect();
+        assert!(matches!(fill(&mut buffer, &text[..], LARGE), Poll::Ready(Ok(LARGE))));
+        let place = buffer.memory.as_ptr();
+        buffer.consume(100);
+        let (few, most) = (buffer.take(1000), buffer.take(LARGE - 2000));
+        assert_eq!(few, text[100..1100]);
+        assert_eq!(most, text[1100..LARGE - 900]);
+        assert_eq!(most.as_ptr(), place.wrapping_add(1100));
+        assert_eq!(buffer.bytes(), &text[LARGE - 900..], "what is left goes on in other memory");
+        let rest = most.slice(5..10);
+        drop(most);
+        assert_ne!(place_of_next(), place, "a part is still needed");
+        drop(rest);
+        assert_eq!(place_of_next(), place, "the thread has it back");
+    }
+
+    #[test]
+    fn bytes_with_many_behind_them_are_copied() {
+        let mut buffer = Buffer::new(Size::Large);
+        let text = vec![b'x'; LARGE];
+        assert!(matches!(fill(&mut buffer, &text[..], LARGE), Poll::Ready(Ok(LARGE))));
+        let place = buffer.memory.as_ptr();
+        assert_eq!(buffer.take(LARGE - SMALL - 1).len(), LARGE - SMALL - 1);
+        assert_eq!((buffer.memory.as_ptr(), buffer.len()), (place, SMALL + 1));
     }
 }

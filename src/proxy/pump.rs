@@ -47,6 +47,15 @@ impl Pump {
             let ready = source.ready().map_err(Broken::Source)?;
             if !ready.is_empty() {
                 self.waits_for = Side::Sink;
+                let Poll::Ready(room) = sink.poll_room(cx) else { return Poll::Pending };
+                let room = room.map_err(|_| Broken::Sink)?;
+                if room > 0 {
+                    let piece = source.take(room);
+                    tap(&piece);
+                    self.moved += piece.len() as u64;
+                    sink.keep(piece);
+                    continue;
+                }
                 let Poll::Ready(sent) = sink.poll_send(cx, ready) else { return Poll::Pending };
                 let sent = sent.map_err(|_| Broken::Sink)?;
                 tap(&ready[..sent]);

@@ -10,6 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+
 use crate::http::{Asked, BadBody, Coding, Refusal, ResponseEdits, ResponseView};
 
 /// Where a body comes from.
@@ -19,6 +21,10 @@ pub(crate) trait Source {
 
     /// Forgets the first `count` of the ready bytes.
     fn consume(&mut self, count: usize);
+
+    /// Gives away the first of the ready bytes, at most `most`. No copy is made where they come with the memory that they
+    /// lie in, which is where they are much of it.
+    fn take(&mut self, most: usize) -> Bytes;
 
     /// Whether the body has ended and all of it was consumed.
     fn is_complete(&self) -> bool;
@@ -34,6 +40,15 @@ pub(crate) trait Source {
 pub(crate) trait Sink {
     /// Sends what waits, then `body`; gives how many bytes of `body` need not be given again.
     fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Sends what waits, and tells how many bytes of the body can be given to [`Sink::keep`]. None can where the sink
+    /// keeps nothing, and only [`Sink::poll_send`] will do.
+    fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(0))
+    }
+
+    /// As [`Sink::poll_send`], with a piece that there is room for and that need not be copied.
+    fn keep(&mut self, _: Bytes) {}
 
     /// Sends what waits.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;

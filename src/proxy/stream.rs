@@ -4,7 +4,7 @@
 //! has no room for it.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, Write},
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll},
@@ -44,6 +44,22 @@ impl Stream {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// Whether it goes through TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Encrypts bytes, which the next flush sends. Gives how many there was room for: none on a plain connection.
+    pub(crate) fn seal(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(_) => Ok(0),
+            Self::Tls(stream) => match &mut **stream {
+                TlsStream::Client(stream) => stream.get_mut().1.writer().write_vectored(parts),
+                TlsStream::Server(stream) => stream.get_mut().1.writer().write_vectored(parts),
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{incoming::Incoming, outbox::Outbox};
@@ -110,6 +111,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for Client<S> {
 
     fn consume(&mut self, count: usize) {
         self.body.consume(&mut self.inbox, count);
+    }
+
+    fn take(&mut self, most: usize) -> Bytes {
+        self.body.take(&mut self.inbox, most)
     }
 
     fn is_complete(&self) -> bool {

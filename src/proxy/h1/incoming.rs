@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::AsyncRead;
 
 use crate::{
@@ -75,6 +76,13 @@ impl Incoming {
     pub(crate) fn consume(&mut self, inbox: &mut Buffer, count: usize) {
         self.good -= count;
         inbox.consume(count);
+    }
+
+    /// Gives away the first of the good bytes, at most `most`.
+    pub(crate) fn take(&mut self, inbox: &mut Buffer, most: usize) -> Bytes {
+        let count = self.good.min(most);
+        self.good -= count;
+        inbox.take(count)
     }
 
     /// Reads more into `inbox`. Complete bodies are not read on; there, the bytes are somebody else's.

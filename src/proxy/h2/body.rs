@@ -19,6 +19,8 @@ use crate::{
 
 /// The most bytes that are handed to the connection at once.
 const PIECE: usize = 64 * 1024;
+/// Pieces that are smaller are copied when they are passed on: each may be all that keeps the memory of a whole frame.
+const SMALL: usize = 4 * 1024;
 /// The most bytes of trailers, as in HTTP/1.
 const TRAILERS: usize = 8 * 1024;
 
@@ -90,6 +92,15 @@ impl Inflow {
         let _ = self.stream.flow_control().release_capacity(count);
     }
 
+    /// Gives away the first of the ready bytes, at most `most`.
+    pub(crate) fn take(&mut self, most: usize) -> Bytes {
+        let count = self.piece.len().min(most);
+        let taken =
+            if count < SMALL { Bytes::copy_from_slice(&self.piece[..count]) } else { self.piece.slice(..count) };
+        self.consume(count);
+        taken
+    }
+
     pub(crate) fn is_complete(&self) -> bool {
         self.state == State::Done && self.piece.is_empty()
     }
@@ -155,11 +166,23 @@ impl Outflow {
 
     /// Takes a piece, when the last one has left.
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, body: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.poll_flush(cx))?;
-        let count = body.len().min(PIECE);
-        self.held = Bytes::copy_from_slice(&body[..count]);
-        self.sent += count as u64;
+        let room = ready!(self.poll_room(cx))?;
+        let count = body.len().min(room);
+        self.keep(Bytes::copy_from_slice(&body[..count]));
         Poll::Ready(Ok(count))
+    }
+
+    /// How large a piece may be, when the last one has left.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(cx))?;
+        Poll::Ready(Ok(PIECE))
+    }
+
+    /// Takes a piece, when there is room for it.
+    pub(crate) fn keep(&mut self, piece: Bytes) {
+        debug_assert!(self.held.is_empty());
+        self.sent += piece.len() as u64;
+        self.held = piece;
     }
 
     /// Hands what is held to the connection, as far as the receiver's window is open.

@@ -124,6 +124,10 @@ impl Source for Client {
         self.inflow.consume(count);
     }
 
+    fn take(&mut self, most: usize) -> Bytes {
+        self.inflow.take(most)
+    }
+
     fn is_complete(&self) -> bool {
         self.asks_for_tunnel || self.inflow.is_complete()
     }
@@ -149,6 +153,19 @@ impl Sink for Client {
         match &mut self.outflow {
             Some(outflow) => outflow.poll_send(cx, body),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match &mut self.outflow {
+            Some(outflow) => outflow.poll_room(cx),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn keep(&mut self, piece: Bytes) {
+        if let Some(outflow) = &mut self.outflow {
+            outflow.keep(piece);
         }
     }
 

@@ -21,7 +21,7 @@ use tracing::debug;
 use super::{
     body::{Inflow, Sender},
     downstream::Client,
-    gather::gather,
+    gather::{Seal, gather},
     guard::{Guarded, Verdict},
     head,
 };
@@ -93,7 +93,8 @@ pub(crate) async fn serve<C: Connect>(
     timer.wake_this_task().await;
     timer.set(worker.config.header_timeout);
     counted.enter(ConnectionState::Reading);
-    let (stream, outlet) = gather(stream);
+    let seal = stream.is_tls().then_some(Stream::seal as Seal<Stream>);
+    let (stream, outlet) = gather(stream, seal);
     let (stream, verdict) = Guarded::new(stream, before);
     let begun = {
         let mut handshake = pin!(settings().handshake(stream));

@@ -161,7 +161,7 @@ impl<K: Hash + Eq + Clone> Connecting<'_, K> {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let sessions = self.sessions;
-        let (stream, outlet) = gather(stream);
+        let (stream, outlet) = gather(stream, None);
         let (sender, mut driver) = Builder::new()
             .enable_push(false)
             .initial_window_size(WINDOW)

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ::h2::{Reason, client::ResponseFuture};
+use bytes::Bytes;
 
 use super::{
     Session,
@@ -172,6 +173,10 @@ impl Source for Endpoint<'_> {
         }
     }
 
+    fn take(&mut self, most: usize) -> Bytes {
+        self.inflow.as_mut().map_or_else(Bytes::new, |inflow| inflow.take(most))
+    }
+
     fn is_complete(&self) -> bool {
         self.inflow.as_ref().is_some_and(Inflow::is_complete)
     }
@@ -194,6 +199,20 @@ impl Sink for Endpoint<'_> {
         match &mut self.outflow {
             Some(outflow) => outflow.poll_send(cx, body),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.poll_open(cx))?;
+        match &mut self.outflow {
+            Some(outflow) => outflow.poll_room(cx),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn keep(&mut self, piece: Bytes) {
+        if let Some(outflow) = &mut self.outflow {
+            outflow.keep(piece);
         }
     }
 
