@@ -155,8 +155,6 @@ pub(crate) async fn serve<C: Connect>(
                     worker.meters.count(Count::Floods);
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 }
-                // Where others are being served, their answers may leave together with what there is, if they come with
-                // the next look at the sockets.
                 Poll::Pending => {
                     // Where others are being served, their answers may come with the next look at the sockets, and leave
                     // together with what there is.

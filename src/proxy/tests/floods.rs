@@ -43,6 +43,8 @@ struct Told {
     resets: Vec<u32>,
     /// The reason of the last GOAWAY.
     goaway: Option<u32>,
+    /// Whether the connection was ended before all was sent.
+    cut: bool,
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -81,13 +83,21 @@ fn flood(gateway: &Gateway, frames: impl FnMut(u32) -> Vec<u8> + Send + 'static)
         for piece in 0..FLOOD as u32 / 100 {
             let bytes: Vec<_> = (0..100).flat_map(|at| frames(piece * 100 + at)).collect();
             if std::io::Write::write_all(&mut sending.stream, &bytes).is_err() {
-                break;
+                return true;
             }
         }
+        false
     });
     let told = told(&line.rest());
-    sender.join().unwrap();
-    told
+    Told { cut: sender.join().unwrap(), ..told }
+}
+
+impl Told {
+    /// Whether the connection was ended, and for this reason, as far as one came: who goes on sending may be told by the
+    /// kernel first, and what was sent to it before is then lost.
+    fn was_ended_by(&self, reason: u32) -> bool {
+        self.goaway.map_or(self.cut, |told| told == reason)
+    }
 }
 
 /// What frames tell.
@@ -157,7 +167,7 @@ fn requests_that_are_taken_back_at_once_end_the_connection() {
         let stream = at * 2 + 1;
         [frame(HEADERS, END_STREAM | END_HEADERS, stream, &get()), frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()
     });
-    assert_eq!(told.goaway, Some(CALM));
+    assert!(told.was_ended_by(CALM), "{told:?}");
     assert_eq!(floods(&gateway), 1);
     let most = busy.most.load(SeqCst);
     assert!(most <= 128, "{most} requests at once");
@@ -200,7 +210,7 @@ fn resets_that_the_client_provokes_end_the_connection() {
             let stream = at * 2 + 1;
             [frame(HEADERS, END_STREAM | END_HEADERS, stream, &get()), provocation(stream)].concat()
         });
-        assert!(told.goaway.is_some(), "{what}: {told:?}");
+        assert!(told.goaway.is_some() || told.cut, "{what}: {told:?}");
         assert!(told.resets.len() <= 100, "{what}: {} resets", told.resets.len());
         assert!(busy.endpoint.accepted() <= 300, "{what}: {} requests", busy.endpoint.accepted());
         let most = busy.most.load(SeqCst);
@@ -223,7 +233,7 @@ fn frames_that_carry_nothing_end_the_connection() {
     for &(what, other) in other {
         let gateway = Gateway::to(&[&Endpoint::ok()]);
         let told = flood(&gateway, other);
-        assert_eq!(told.goaway, Some(CALM), "{what}");
+        assert!(told.was_ended_by(CALM), "{what}: {told:?}");
         assert_eq!(floods(&gateway), 1, "{what}");
         others_are_served(&gateway);
     }
@@ -241,7 +251,7 @@ fn frames_that_carry_next_to_nothing_on_a_stream_end_the_connection() {
         let busy = Busy::new();
         let gateway = Gateway::to(&[&busy.endpoint]);
         let told = flood(&gateway, move |at| open(at, flood_of(at)));
-        assert!(told.goaway.is_some(), "{what}: {told:?}");
+        assert!(told.goaway.is_some() || told.cut, "{what}: {told:?}");
         assert_eq!(floods(&gateway), 1, "{what}");
         others_are_served(&gateway);
     }
@@ -259,7 +269,7 @@ fn a_head_that_does_not_end_ends_the_connection() {
         let gateway = Gateway::to(&[&Endpoint::ok()]);
         let told =
             flood(&gateway, move |at| if at == 0 { frame(HEADERS, END_STREAM, 1, &get()) } else { continuation(at) });
-        assert_eq!(told.goaway, Some(CALM), "{what}");
+        assert!(told.was_ended_by(CALM), "{what}: {told:?}");
         assert_eq!(floods(&gateway), 1, "{what}");
         others_are_served(&gateway);
     }
@@ -283,7 +293,7 @@ fn a_head_larger_than_allowed_is_refused_however_small_it_came() {
         let block = if at == 0 { [&bomb[..], &[0xbe; 10_000]].concat() } else { [get(), vec![0xbe; 10_000]].concat() };
         frame(HEADERS, END_STREAM | END_HEADERS, at * 2 + 1, &block)
     });
-    assert_eq!(told.goaway, Some(CALM), "far over it");
+    assert!(told.was_ended_by(CALM), "far over it: {told:?}");
     others_are_served(&gateway);
 }
 
