@@ -3,10 +3,13 @@
 
 use std::{collections::HashMap, net::Ipv4Addr, sync::Mutex};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::stage::{Objects, Stage};
-use crate::{namespace::in_namespace, shop::Shop};
+use crate::{
+    namespace::in_namespace,
+    shop::{Shop, namespace},
+};
 
 #[path = "../churn/calls.rs"]
 mod calls;
@@ -31,8 +34,7 @@ struct Written<'a> {
 fn changes_under_load_lose_nothing() {
     in_namespace(async || {
         let shop = Shop::open().await;
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "churn" } });
-        shop.apply(&namespace).await;
+        shop.apply(&namespace("churn")).await;
         let objects = Written { shop: &shop, former: Mutex::default() };
         let stage = Stage::set(objects, Ipv4Addr::new(10, 244, 1, 1).into()).await;
         let gateway = shop.control_plane.gateway(&[]).await;

@@ -12,7 +12,7 @@ use crate::{
     manifests,
     namespace::in_namespace,
     serving::until_shown,
-    shop::{Shop, annotated, pod, until_served, until_told, within},
+    shop::{Shop, namespace, pod, until_served, until_told, with_tls, within},
     tls::Trust,
 };
 
@@ -23,7 +23,7 @@ fn the_documented_rights_suffice_for_a_cluster() {
         let trust = Trust::new();
         let secret = trust.secret("default", "shop-tls", &["shop.example"]);
         shop.apply(&secret).await;
-        shop.apply(&with_tls("default", "stable")).await;
+        shop.apply(&route("default", "stable")).await;
         shop.control_plane.kubectl(&["apply", "-f", "docs/rbac/cluster.yaml"]);
         let token = shop.control_plane.kubectl(&["create", "token", "serin", "--namespace", "serin"]);
         let kubeconfig = shop.control_plane.kubeconfig_by(token.trim());
@@ -40,17 +40,14 @@ fn the_documented_rights_suffice_for_a_cluster() {
 fn the_documented_rights_suffice_for_a_namespace_and_reach_no_further() {
     in_namespace(async || {
         let shop = Shop::open().await;
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
-        shop.apply(&namespace).await;
+        shop.apply(&namespace("shop")).await;
         let _endpoint = Echo::start_at(pod(3), "shop").await;
         let service = manifests::service("shop", "web");
         let trust = Trust::new();
         let secret = trust.secret("shop", "shop-tls", &["shop.example"]);
-        let mut hidden = within("shop", manifests::host("hidden.example", "web"));
-        hidden["spec"]["tls"] = json!([{ "hosts": ["hidden.example"], "secretName": "hidden-tls" }]);
-        let hidden = annotated(hidden, &[("ssl-redirect", "false")]);
+        let hidden = with_tls(within("shop", manifests::host("hidden.example", "web")), "hidden-tls");
         let hidden_secret = trust.secret("shop", "hidden-tls", &["hidden.example"]);
-        let route = with_tls("shop", "web");
+        let route = route("shop", "web");
         for object in [&manifests::slice(&service, 0, pod(3)), &service, &secret, &route, &hidden, &hidden_secret] {
             shop.apply(object).await;
         }
@@ -148,7 +145,7 @@ fn no_level_of_the_log_shows_what_a_secret_holds() {
         for secrets_by in ["cluster", "named"] {
             let secret = trust.secret("default", "shop-tls", &["shop.example"]);
             shop.apply(&secret).await;
-            shop.apply(&with_tls("default", "stable")).await;
+            shop.apply(&route("default", "stable")).await;
             let gateway = shop.control_plane.gateway(&["--log-level", "trace", "--secrets", secrets_by]).await;
             until_shown(&gateway, &trust, &secret).await;
             secrets.push(secret);
@@ -169,8 +166,6 @@ fn no_level_of_the_log_shows_what_a_secret_holds() {
 }
 
 /// A route of `shop.example` with a certificate.
-fn with_tls(namespace: &str, service: &str) -> Value {
-    let mut ingress = within(namespace, manifests::host("shop.example", service));
-    ingress["spec"]["tls"] = json!([{ "hosts": ["shop.example"], "secretName": "shop-tls" }]);
-    annotated(ingress, &[("ssl-redirect", "false")])
+fn route(namespace: &str, service: &str) -> Value {
+    with_tls(within(namespace, manifests::host("shop.example", service)), "shop-tls")
 }

@@ -8,7 +8,7 @@ use crate::{
     gateway::Gateway,
     manifests,
     namespace::in_namespace,
-    shop::{Shop, annotated, canary, pod, until_served, until_told, within},
+    shop::{Shop, canary, namespace, pod, until_served, until_told, with_tls, within},
     tls::Trust,
 };
 
@@ -20,9 +20,7 @@ fn every_kind_is_seen_on_traffic_and_gone_when_it_is_deleted() {
         until_served(&gateway, "shop.example", None).await;
 
         let trust = Trust::new();
-        let mut ingress = manifests::host("shop.example", "stable");
-        ingress["spec"]["tls"] = json!([{ "hosts": ["shop.example"], "secretName": "shop-tls" }]);
-        let ingress = annotated(ingress, &[("ssl-redirect", "false")]);
+        let ingress = with_tls(manifests::host("shop.example", "stable"), "shop-tls");
         shop.apply(&ingress).await;
         until_served(&gateway, "shop.example", Some("stable")).await;
         until_told(&gateway, "Ingress default/shop.example", "NotFound").await;
@@ -100,14 +98,12 @@ fn a_namespace_that_is_deleted_takes_its_routes_along_and_no_others() {
         let mut shop = Shop::open().await;
         shop.control_plane.start_controllers();
         let gateway = shop.control_plane.gateway(&[]).await;
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "lab" } });
+        let namespace = namespace("lab");
         shop.apply(&namespace).await;
         let service = manifests::service("lab", "web");
         let trust = Trust::new();
         let secret = trust.secret("lab", "lab-tls", &["lab.example"]);
-        let mut ingress = within("lab", manifests::host("lab.example", "web"));
-        ingress["spec"]["tls"] = json!([{ "hosts": ["lab.example"], "secretName": "lab-tls" }]);
-        let ingress = annotated(ingress, &[("ssl-redirect", "false")]);
+        let ingress = with_tls(within("lab", manifests::host("lab.example", "web")), "lab-tls");
         for object in [&manifests::slice(&service, 0, pod(1)), &service, &secret, &ingress] {
             shop.apply(object).await;
         }

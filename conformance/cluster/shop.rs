@@ -90,6 +90,18 @@ pub(crate) fn canary(host: &str, weight: u8) -> Value {
     annotated(ingress, &[("canary", "true"), ("canary-weight", &weight.to_string())])
 }
 
+/// An Ingress that serves its host with the certificate of a Secret, and without TLS as well.
+pub(crate) fn with_tls(mut ingress: Value, secret: &str) -> Value {
+    let host = ingress["spec"]["rules"][0]["host"].clone();
+    ingress["spec"]["tls"] = json!([{ "hosts": [host], "secretName": secret }]);
+    annotated(ingress, &[("ssl-redirect", "false")])
+}
+
+/// A namespace.
+pub(crate) fn namespace(name: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
+}
+
 /// Puts an object into another namespace.
 pub(crate) fn within(namespace: &str, mut object: Value) -> Value {
     object["metadata"]["namespace"] = namespace.into();
