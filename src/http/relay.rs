@@ -13,6 +13,7 @@ use super::{
     Class, Limits, Malformed, Refusal, Request, RequestView,
     host::is_authority,
     token::{self, METHOD, TARGET, is_word},
+    write::write_status_line,
 };
 
 /// The parts of a request that HTTP/2 has in pseudo-header fields (RFC 9113, 8.3.1).
@@ -161,9 +162,7 @@ pub fn write_relayed_response<'a>(
     if status == 101 {
         return Err(Refusal::BadUpstream(Malformed::Upgrade));
     }
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
-    out.extend_from_slice(b" \r\n");
+    write_status_line(status, None, out);
     let mut has_length = false;
     for (name, value) in fields {
         if let Some(malformed) = fault_of(name, value) {
@@ -249,7 +248,7 @@ pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Asked, Framing, Response, Version};
+    use crate::http::{Asked, Framing, Response, Version, answer::reason};
 
     type Fields<'a> = &'a [(&'a str, &'a str)];
 
@@ -369,6 +368,8 @@ mod tests {
             let view = response.view(&out);
             assert_eq!((view.status(), view.framing()), (status, framing));
             assert!(view.keep_alive(), "{status}");
+            // Frames have none (RFC 9113, 8.3.2), but a client over HTTP/1 gets one.
+            assert_eq!(view.reason(), reason(status).as_bytes());
         }
         for (status, fields) in
             [(101, &[][..]), (200, &[("connection", "close")]), (200, &[("transfer-encoding", "chunked")])]
