@@ -229,6 +229,6 @@ impl HoldOff {
 
 impl Default for HoldOff {
     fn default() -> Self {
-        Self { quiet: Duration::from_millis(5), most: Duration::from_millis(50) }
+        Self { quiet: Duration::from_millis(5), most: Duration::from_millis(25) }
     }
 }

@@ -279,7 +279,7 @@ async fn under_churn_a_table_waits_for_a_bounded_time() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let published = pipeline.number() - 1;
-    assert!((4..=10).contains(&published), "200 ms of churn in steps of at most 50 ms: {published}");
+    assert!((8..=12).contains(&published), "200 ms of churn in steps of at most 25 ms: {published}");
 }
 
 #[tokio::test(start_paused = true)]
