@@ -51,6 +51,40 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_where_clients_have_taken_all_file_descriptors() {
+    let mut stage = Stage::set(&[]).await;
+    // They are taken by the connections that are there already, and by the first of those that come.
+    let few = format!("--nofile={0}:{0}", stage.open_files() + 8);
+    let limited = Command::new("prlimit").args(["--pid", &stage.gateway.process.id().to_string(), &few]).status();
+    assert!(limited.expect("there is prlimit").success());
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        clients.push(Client::connect(stage.gateway.http).await.expect("the kernel lets them in"));
+    }
+    until(async || stage.gateway.log().iter().any(|line| line.contains("cannot be accepted")).then_some(())).await;
+    stage.gateway.signal("TERM");
+    assert_eq!(stage.gateway.exit_code().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_connections_are_served_than_file_descriptors_are_enough_for() {
+    let manifests = Manifests::new();
+    let mut command = Command::new("prlimit");
+    let program = Gateway::command(net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    // The hard limit is enough for two connections on each of two workers, the soft one for less.
+    command.args(["--nofile=200:264"]).arg(program.get_program()).args(program.get_args());
+    command.env("SERIN_WORKERS", "2").arg("--manifests").arg(manifests.path());
+    let gateway = Gateway::spawn(command).await;
+    assert!(gateway.log().iter().any(|line| line.contains("fewer connections are served")), "{:?}", gateway.log());
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        clients.push(gateway.client().await);
+    }
+    until(async || (gateway.metric("serin_connections_refused_total").await >= 28).then_some(())).await;
+    assert_eq!(gateway.metric("serin_connections_refused_total").await, 28);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tunnels_last_until_the_deadline() {
     let mut stage = Stage::set(&["--shutdown-timeout", "1s"]).await;
     let mut client = stage.gateway.client().await;
@@ -192,6 +226,12 @@ impl Stage {
             time::sleep(Duration::from_millis(1)).await;
         }
         answer
+    }
+
+    /// How many files the gateway has open.
+    fn open_files(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.gateway.process.id()));
+        files.expect("the process is there").count()
     }
 
     async fn until_unready(&self) {

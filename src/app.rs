@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use crate::config::{RunFlags, ServerFlags};
 
 mod cpus;
+mod descriptors;
 mod gateway;
 mod listen;
 mod logging;

@@ -146,7 +146,7 @@ pub struct ServerFlags {
     #[arg(long, env = "SERIN_SHUTDOWN_TIMEOUT", default_value = "240s", value_name = "DURATION", value_parser = duration)]
     pub shutdown_timeout: Duration,
 
-    /// The most client connections at once, over all workers.
+    /// The most client connections at once, over all workers; fewer where the system grants too few open files.
     #[arg(long, env = "SERIN_MAX_CONNECTIONS", default_value_t = 16384, value_name = "COUNT")]
     pub max_connections: usize,
 
@@ -264,15 +264,15 @@ impl ServerFlags {
         }
     }
 
-    /// The settings of the proxy.
+    /// The settings of the proxy, which may have so many connections of clients in all.
     #[must_use]
-    pub fn proxy(&self, workers: NonZeroUsize) -> proxy::Config {
+    pub fn proxy(&self, workers: NonZeroUsize, connections: usize) -> proxy::Config {
         let defaults = proxy::Config::default();
         let mut config = proxy::Config {
             listen: self.addresses(self.http_port),
             listen_tls: self.addresses(self.https_port),
             workers,
-            connections: self.max_connections.div_ceil(workers.get()),
+            connections: connections.div_ceil(workers.get()),
             head: http::Limits { underscores: self.enable_underscores_in_headers, ..defaults.head },
             ..defaults
         };

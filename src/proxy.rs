@@ -226,26 +226,26 @@ async fn run<C: Connect>(worker: Rc<Worker<C>>, listeners: Vec<Listener>) {
         }
     }
     worker.shared.drain.started().await;
-    for accept in accepting {
-        let _ = accept.await;
-    }
-    worker.pool.clear();
-    worker.sessions.clear();
     // Idle connections end now; new ones a little later, since their first request may be on the way. Requests in flight
     // finish, and tunnels go on until the drain ends. Who is left then has time for a last word, so that no client takes
     // what it has for the whole, and each request is told of in the log.
+    worker.pool.clear();
+    worker.sessions.clear();
     worker.clock.fire_all(Idleness::Idle);
-    let grace = tokio::time::sleep(FIRST_REQUEST);
-    let mut ending = pin!(async {
-        grace.await;
-        worker.clock.fire_all(Idleness::Fresh);
-        std::future::pending::<()>().await;
+    let mut grace = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_REQUEST, FIRST_REQUEST);
+    // Where no file descriptor was left, those in the queues come in as others end.
+    let mut queues = pin!(async {
+        for accept in accepting {
+            let _ = accept.await;
+        }
     });
-    while worker.open.get() > 0 {
+    let mut are_empty = false;
+    while !are_empty || worker.open.get() > 0 {
         tokio::select! {
+            () = &mut queues, if !are_empty => are_empty = true,
             () = worker.closed.notified() => {}
             () = worker.shared.drain.ended() => break,
-            () = &mut ending => {}
+            _ = grace.tick() => worker.clock.fire_all(Idleness::Fresh),
         }
     }
     if worker.open.get() > 0 {

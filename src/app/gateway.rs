@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{cpus, listen, logging, signals::Signals, source::Source, views};
+use super::{cpus, descriptors, listen, logging, signals::Signals, source::Source, views};
 use crate::{
     admin::{self, Admin},
     config::RunFlags,
@@ -137,7 +137,8 @@ impl Gateway {
             metrics: metrics.clone(),
             epoch,
         };
-        let config = flags.clients.proxy(server.proxy(workers));
+        let connections = descriptors::connections(server.max_connections);
+        let config = flags.clients.proxy(server.proxy(workers, connections));
         let proxy = Proxy::start(config, &shared, metric_workers, logs).context("cannot serve")?;
         let (http, https) = (proxy.local_addrs().to_vec(), proxy.local_tls_addrs().to_vec());
         drop(starting);

@@ -172,7 +172,8 @@ mod tests {
     /// The proxy's settings under flags of a command line.
     fn config(flags: &[&str]) -> Result<proxy::Config, clap::Error> {
         let arguments = ["--manifests", "x", "--http-port", "80"].into_iter().chain(flags.iter().copied());
-        Ok(RunFlags::from_arguments(arguments)?.server.proxy(NonZeroUsize::MIN))
+        let server = RunFlags::from_arguments(arguments)?.server;
+        Ok(server.proxy(NonZeroUsize::MIN, server.max_connections))
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) async fn accept<C: Connect>(
     listener: TcpListener,
     with_tls: Option<Arc<ServerConfig>>,
 ) {
+    // Until the last of its queue is counted itself: before that, the drain must not find that nobody is left.
+    let _listening = worker.listeners.enter();
     let port = listener.local_addr().map_or(0, |address| address.port());
     let door = Rc::new(Door::new(port, with_tls));
     let mut draining = pin!(worker.shared.drain.started());
@@ -92,9 +94,9 @@ async fn take<C: Connect>(worker: &Rc<Worker<C>>, door: &Rc<Door>, accepted: io:
     }
     let _ = stream.set_nodelay(true);
     worker.open.set(worker.open.get() + 1);
-    let (worker, door) = (Rc::clone(worker), Rc::clone(door));
+    let (worker, door, alive) = (Rc::clone(worker), Rc::clone(door), worker.connections.enter());
     tokio::task::spawn_local(async move {
-        let _open = Open { worker: &worker, _alive: worker.connections.enter() };
+        let _open = Open { worker: &worker, _alive: alive };
         let serving = pin!(serve(&worker, door, stream, peer, &counted));
         isolated(&worker, peer.ip(), serving).await;
     });

@@ -64,6 +64,7 @@ pub(crate) struct Worker<C: Connect> {
     pub(crate) turns: Turns,
     /// Told when there is none any more.
     pub(crate) closed: Notify,
+    pub(crate) listeners: Group,
     pub(crate) connections: Group,
     pub(crate) tunnels: Group,
     table: RefCell<Rc<HeldTable>>,
@@ -97,6 +98,7 @@ impl<C: Connect> Worker<C> {
             handshakes: Cell::new(0),
             turns: Turns::new(),
             closed: Notify::new(),
+            listeners: shared.drain.group("listeners"),
             connections: shared.drain.group("connections"),
             tunnels: shared.drain.group("tunnels"),
             table: RefCell::new(Rc::new(HeldTable(shared.table.get()))),

@@ -77,9 +77,9 @@ fn a_panic_ends_its_connection_and_nothing_else() {
     let panics = outcomes.iter().filter(|served| !**served).count() as u64;
     assert!((1..6).contains(&panics), "{outcomes:?}");
     wait_until("they are counted", || gateway.metric("serin_panics_total") == panics);
-    wait_until("they are closed", || gateway.drainer.alive() == [("connections", 1)]);
+    wait_until("they are closed", || gateway.alive() == [("connections", 1)]);
     drop(steady);
-    wait_until("and the good ones, too", || gateway.drainer.alive().is_empty());
+    wait_until("and the good ones, too", || gateway.alive().is_empty());
 }
 
 /// Connects with Pingora's connector, as upstream TLS will.

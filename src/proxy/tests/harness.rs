@@ -182,6 +182,11 @@ impl<O> Gateway<O> {
         String::from_utf8(self.log.lock().unwrap().clone()).unwrap()
     }
 
+    /// What is alive and would hold up the end, but for the listeners.
+    pub(super) fn alive(&self) -> Vec<(&'static str, usize)> {
+        self.drainer.alive().into_iter().filter(|(kind, _)| *kind != "listeners").collect()
+    }
+
     pub(super) fn stop(&mut self) {
         self.drainer.advance(Phase::Closing);
         self.drainer.end_now();

@@ -176,7 +176,7 @@ fn an_answer_during_a_drain_says_that_the_connection_closes() {
     let gateway = Gateway::to(&[&endpoint]);
     let mut line = gateway.connect();
     line.send("GET / HTTP/1.1\r\nHost: shop");
-    wait_until("it is accepted", || gateway.drainer.alive() == [("connections", 1)]);
+    wait_until("it is accepted", || gateway.alive() == [("connections", 1)]);
     gateway.drainer.advance(Phase::Closing);
     line.send(".example\r\n\r\n");
     assert_eq!(line.answer(true).field("connection"), Some("close"));

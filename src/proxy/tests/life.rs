@@ -35,7 +35,7 @@ fn a_drain_ends_idle_connections_and_waits_for_requests() {
 
     gateway.drainer.advance(Phase::Closing);
     assert!(idle.is_closed());
-    wait_until("the busy one is left", || gateway.drainer.alive() == [("connections", 1)]);
+    wait_until("the busy one is left", || gateway.alive() == [("connections", 1)]);
     tell.send(()).unwrap();
     let answer = busy.answer(true);
     assert_eq!(answer.status(), 200);
@@ -57,7 +57,7 @@ fn before_it_closes_the_gateway_serves_as_ever() {
 fn who_never_asks_does_not_hold_up_the_end() {
     let mut gateway = Gateway::to(&[]);
     let mut line = gateway.connect();
-    wait_until("it is accepted", || gateway.drainer.alive() == [("connections", 1)]);
+    wait_until("it is accepted", || gateway.alive() == [("connections", 1)]);
     gateway.drainer.advance(Phase::Closing);
     gateway.join();
     assert!(line.is_closed());

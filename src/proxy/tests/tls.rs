@@ -199,12 +199,12 @@ fn so_many_handshakes_are_in_progress_and_no_more() {
     let endpoint = Endpoint::ok();
     let gateway = Gateway::with_config(Config { handshakes: 2, ..Config::default() }, &[&endpoint]);
     let slow: Vec<_> = (0..2).map(|_| TcpStream::connect(gateway.tls_address).unwrap()).collect();
-    wait_until("both are accepted", || gateway.drainer.alive() == [("connections", 2)]);
+    wait_until("both are accepted", || gateway.alive() == [("connections", 2)]);
     let mut line = Line::new(TcpStream::connect(gateway.tls_address).unwrap());
     assert!(line.is_closed());
     assert_eq!(handshakes(&gateway, "refused"), 1);
     drop(slow);
-    wait_until("both are gone", || gateway.drainer.alive().iter().all(|(_, count)| *count == 0));
+    wait_until("both are gone", || gateway.alive().iter().all(|(_, count)| *count == 0));
     assert_eq!(handshakes(&gateway, "closed"), 2);
     let mut line = connect(&gateway, client_config(), "shop.example");
     assert_eq!(line.ask(GET).status(), 200);

@@ -97,7 +97,7 @@ fn a_tunnel_lives_until_the_drain_ends() {
     gateway.drainer.advance(Phase::Closing);
     line.send("still here");
     assert_eq!(line.take(10), b"still here");
-    assert_eq!(gateway.drainer.alive(), [("connections", 1), ("tunnels", 1)]);
+    assert_eq!(gateway.alive(), [("connections", 1), ("tunnels", 1)]);
     gateway.drainer.end_now();
     assert_eq!(line.rest(), b"");
     gateway.join();
