@@ -231,7 +231,7 @@ impl ControlPlane {
 
     /// Stops the API server as it is: its connections stay, and nothing comes.
     pub(crate) fn freeze_api(&self) {
-        self.api.as_ref().expect("the API server runs").signal("STOP");
+        self.api.as_ref().expect("the API server runs").freeze();
     }
 
     /// Lets the API server go on.
@@ -416,6 +416,15 @@ impl User {
 impl Process {
     fn spawn(mut command: Command) -> Self {
         Self(command.spawn().expect("the program can be started"))
+    }
+
+    /// Returns when none of its threads runs any more. On a busy machine that can be a while after the signal.
+    fn freeze(&self) {
+        self.signal("STOP");
+        let process = rustix::process::Pid::from_child(&self.0);
+        let changed = rustix::process::waitpid(Some(process), rustix::process::WaitOptions::UNTRACED);
+        let (_, status) = changed.expect("the process is a child").expect("it was waited for");
+        assert!(status.stopped(), "{status:?}");
     }
 
     fn signal(&self, name: &str) {
