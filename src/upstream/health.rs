@@ -22,13 +22,15 @@ const LONGEST: u64 = 30_000;
 
 /// The value of `due` while the endpoint is up.
 const UP: u64 = 0;
-/// The value of `due` while a request probes.
-const PROBED: u64 = u64::MAX;
+/// How long a probe may take to tell something, before another request may probe as well.
+const PROBE: u64 = 10_000;
+/// Marks a `due` while a request probes.
+const PROBED: u64 = 1 << 63;
 
 /// The health of an endpoint, as all workers see it.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// [`UP`], [`PROBED`], or from when on it may be probed.
+    /// [`UP`], or from when on it may be probed; marked as [`PROBED`] where that is for want of news from a probe.
     due: AtomicU64,
     /// Failures in a row.
     failures: AtomicU32,
@@ -39,8 +41,13 @@ pub(super) struct Health {
 pub(super) enum Admission {
     /// The endpoint was up.
     Up,
-    /// It is the one request that tries whether the endpoint is up again. It was due at this time.
-    Probe(u64),
+    /// It is the one request that tries whether the endpoint is up again.
+    Probe {
+        /// Since when it was due.
+        due: u64,
+        /// What marks it in [`Health`].
+        mark: u64,
+    },
     /// No endpoint was up.
     Panic,
 }
@@ -63,16 +70,17 @@ pub enum EndpointState {
 impl Health {
     /// Whether a request may go to the endpoint, as far as can be said without claiming a probe.
     pub(super) fn admits(&self, now: u64) -> bool {
-        // UP is the smallest of all times and PROBED the greatest.
-        self.due.load(Relaxed) <= now
+        // UP is the smallest of all times.
+        self.due.load(Relaxed) & !PROBED <= now
     }
 
     /// Admits a request, unless the endpoint is passed over or another request has just become its probe.
     pub(super) fn admit(&self, now: u64) -> Option<Admission> {
         match self.due.load(Relaxed) {
             UP => Some(Admission::Up),
-            due if due <= now => {
-                self.due.compare_exchange(due, PROBED, Relaxed, Relaxed).ok().map(|_| Admission::Probe(due))
+            due if due & !PROBED <= now => {
+                let mark = PROBED | now.saturating_add(PROBE);
+                self.due.compare_exchange(due, mark, Relaxed, Relaxed).ok().map(|_| Admission::Probe { due, mark })
             }
             _ => None,
         }
@@ -82,7 +90,7 @@ impl Health {
     pub(super) fn succeeded(&self, admission: Admission) {
         match admission {
             Admission::Up => {}
-            Admission::Probe(_) | Admission::Panic => {
+            Admission::Probe { .. } | Admission::Panic => {
                 self.failures.store(0, Relaxed);
                 self.due.store(UP, Relaxed);
             }
@@ -99,27 +107,31 @@ impl Health {
                 }
                 first
             }
-            Admission::Probe(_) => {
+            Admission::Probe { mark, .. } => {
                 let failures = self.failures.load(Relaxed).saturating_add(1);
-                self.failures.store(failures, Relaxed);
-                self.due.store(now.saturating_add(pause(failures)), Relaxed);
-                true
+                let due = now.saturating_add(pause(failures));
+                // Otherwise another has probed since, or an answer in panic has ended the trouble.
+                let is_latest = self.due.compare_exchange(mark, due, Relaxed, Relaxed).is_ok();
+                if is_latest {
+                    self.failures.store(failures, Relaxed);
+                }
+                is_latest
             }
         }
     }
 
     /// Notes that a request ended without telling anything: a probe may be tried again.
     pub(super) fn withdrawn(&self, admission: Admission) {
-        if let Admission::Probe(due) = admission {
-            // Where it fails, an answer in panic has ended the trouble.
-            let _ = self.due.compare_exchange(PROBED, due, Relaxed, Relaxed);
+        if let Admission::Probe { due, mark } = admission {
+            // Where it fails, there is news from others.
+            let _ = self.due.compare_exchange(mark, due, Relaxed, Relaxed);
         }
     }
 
     pub(super) fn state(&self, now: u64) -> EndpointState {
         match self.due.load(Relaxed) {
             UP => EndpointState::Up,
-            PROBED => EndpointState::Probed,
+            due if due & PROBED != 0 => EndpointState::Probed,
             due => EndpointState::PassedOver { for_ms: due.saturating_sub(now) },
         }
     }
@@ -148,7 +160,7 @@ mod tests {
         assert_eq!(health.admit(1_004), None);
         assert!(!health.admits(1_004));
         assert!(health.admits(1_005));
-        assert_eq!(health.admit(1_005), Some(Admission::Probe(1_005)));
+        assert_eq!(health.admit(1_005), Some(Admission::Probe { due: 1_005, mark: PROBED | 11_005 }));
     }
 
     #[test]
@@ -157,11 +169,25 @@ mod tests {
         health.failed(Admission::Up, 0);
         let probe = health.admit(1_000).unwrap();
         assert_eq!(health.state(1_000), EndpointState::Probed);
-        assert_eq!(health.admit(u64::MAX - 1), None);
+        assert_eq!(health.admit(10_999), None);
         health.withdrawn(probe);
         assert_eq!(health.admit(1_000), Some(probe), "a probe that told nothing is repeated");
         health.succeeded(probe);
         assert_eq!(health.state(1_000), EndpointState::Up);
+    }
+
+    #[test]
+    fn a_probe_that_tells_nothing_for_long_does_not_keep_others_from_probing() {
+        let health = Health::default();
+        health.failed(Admission::Up, 0);
+        let slow = health.admit(1_000).unwrap();
+        let next = health.admit(11_000).unwrap();
+        assert!(health.admits(21_000) && !health.admits(20_999));
+        health.withdrawn(slow);
+        assert!(!health.failed(slow, 11_001), "what it has to say is of the past");
+        assert_eq!(health.state(11_001), EndpointState::Probed);
+        assert!(health.failed(next, 11_001));
+        assert_eq!(health.state(11_001), EndpointState::PassedOver { for_ms: 2_000 });
     }
 
     #[test]
