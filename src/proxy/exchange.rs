@@ -288,8 +288,9 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
             (None, _) | (_, Side::Source) => Wait::Read,
             (_, Side::Sink) => Wait::Write,
         };
-        // And an endpoint that is told more may be listening, too. Where neither says anything, it is late.
-        let told = if head.is_some() { request.moved } else { 0 };
+        // And an endpoint that is told more may be listening, too. Where neither says anything, it is late. A client that
+        // takes nothing is, whatever it says.
+        let told = if head.is_some() && wait_on_response == Wait::Read { request.moved } else { 0 };
         let changed = on_request.update(wait_on_request, request.moved, self.timer, self.patience)
             | on_response.update(wait_on_response, response.moved + *interim + told, self.timer, self.patience);
         if changed {

@@ -172,7 +172,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 #[test]
 fn a_client_that_does_not_read_is_cut_off() {
     let endpoint = Endpoint::run(|_, mut line| {
-        line.read();
+        line.read_head();
         line.send("HTTP/1.1 200 OK\r\nContent-Length: 4000000000\r\n\r\n");
         let mut piece = Ok(());
         while piece.is_ok() {
@@ -188,4 +188,12 @@ fn a_client_that_does_not_read_is_cut_off() {
     let mut line = gateway.connect();
     line.send(GET);
     wait_until("the endpoint's connection is dropped", || endpoint.ended() == 1);
+
+    // One that goes on with its own body is none the better for it.
+    let mut line = gateway.connect();
+    line.send("POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1000000\r\n\r\n");
+    wait_until("the endpoint's connection is dropped", || {
+        let _ = line.stream.write_all(b"x");
+        endpoint.ended() == 2
+    });
 }
