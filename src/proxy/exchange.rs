@@ -44,7 +44,7 @@ pub(crate) enum Ended {
     Switched,
     /// The endpoint gave no answer, or one that is to be sought elsewhere; the client was sent nothing of it.
     Unanswered(Failure),
-    /// The client did not send what it has to, or gives it no more time; it was sent nothing.
+    /// The client did not send what it has to, or what can be sent on, or gives it no more time; it was sent nothing.
     Refused(Refusal),
     /// The answer broke off. The client must see that it is not whole: its connection must be cut.
     Truncated,
@@ -229,7 +229,7 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
                     self.pass_head();
                     self.progress.head = Some(head);
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Unanswered(error.into())),
+                Poll::Ready(Err(error)) => return Poll::Ready(error.into()),
                 Poll::Pending => return Poll::Pending,
             }
         };
@@ -321,6 +321,19 @@ impl<'a, 'w, D: Downstream, U: Upstream> Exchange<'a, 'w, D, U> {
     }
 }
 
+// === impl Ended ===
+
+impl From<HeadError> for Ended {
+    fn from(error: HeadError) -> Self {
+        Self::Unanswered(match error {
+            HeadError::Closed { early } => Failure::Closed { early },
+            HeadError::Refused => Failure::Refused,
+            HeadError::Bad(refusal) => Failure::Invalid(refusal),
+            HeadError::Unsendable(refusal) => return Self::Refused(refusal),
+        })
+    }
+}
+
 // === impl Failure ===
 
 impl Failure {
@@ -341,16 +354,6 @@ impl Failure {
         match self {
             Self::Status(status) => *status,
             _ => self.refusal().status(),
-        }
-    }
-}
-
-impl From<HeadError> for Failure {
-    fn from(error: HeadError) -> Self {
-        match error {
-            HeadError::Closed { early } => Self::Closed { early },
-            HeadError::Refused => Self::Refused,
-            HeadError::Bad(refusal) => Self::Invalid(refusal),
         }
     }
 }

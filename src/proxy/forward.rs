@@ -113,15 +113,18 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
     let mut attempts = Attempts::new(worker, down, timer, job, tls.as_deref(), outbox);
     let mut refusal = Refusal::NoEndpoints;
     let mut began = record.started;
-    // The endpoint to be asked on a new connection, where a kept one had been closed.
-    let mut again: Option<Lease> = None;
+    // The endpoint to be asked again, where it is not known to be at fault, and whether on a new connection.
+    let mut again: Option<(Lease, bool)> = None;
 
     loop {
-        let fresh = again.is_some();
-        let Some(mut lease) = again.take().or_else(|| {
+        let is_again = again.is_some();
+        let Some((mut lease, fresh)) = again.take().or_else(|| {
             let lease = job.selection.pick(worker, job.cluster, tries.tried(), worker.millis(began))?;
+            if !tries.tried().is_empty() {
+                worker.meters.count(Count::Retries);
+            }
             tries.begin(lease.id());
-            Some(lease)
+            Some((lease, false))
         }) else {
             return Outcome::Refused(refusal);
         };
@@ -136,13 +139,12 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
             response_time: None,
         };
         let tried = if job.http2 {
-            attempts.over_http2(&lease, fresh, began, &mut facts).await
+            attempts.over_http2(&mut lease, is_again, fresh, began, &mut facts).await
         } else {
-            attempts.over_http1(&lease, fresh, began, &mut facts).await
+            attempts.over_http1(&mut lease, fresh, began, &mut facts).await
         };
         if let Some(remains) = tried.switched {
             record.answered(facts.answered(&attempts.reply, began));
-            lease.succeeded(began.elapsed(), worker.millis(began));
             return Outcome::Switched(remains, lease);
         }
 
@@ -150,9 +152,6 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
         let failure = match tried.ended {
             Ended::Unanswered(failure) => failure,
             ended => {
-                if let Some(headed) = attempts.reply.headed {
-                    lease.succeeded(headed.duration_since(began), worker.millis(headed));
-                }
                 record.answered(facts.answered(&attempts.reply, began));
                 return match ended {
                     Ended::Refused(refusal) => Outcome::Refused(refusal),
@@ -171,8 +170,8 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
         let others = job.cluster.len() > tries.tried().len();
         let failed = Failed { failure: &failure, seen: tried.seen, reused: tried.reused, repeatable, others };
         let next = tries.judge(failed, now);
-        if next == Next::Same {
-            again = Some(lease);
+        if let Next::Same { fresh } = next {
+            again = Some((lease, fresh));
         } else {
             // A kept connection may have been closed for being idle, which says nothing of the endpoint.
             if !(tried.reused && matches!(failure, Failure::Closed { early: true })) {
@@ -187,9 +186,6 @@ pub(crate) async fn forward<C: Connect, D: Downstream>(
         }
         if next == Next::Nobody {
             return Outcome::Refused(refusal);
-        }
-        if next == Next::Other {
-            worker.meters.count(Count::Retries);
         }
         attempts.rewind();
         began = now;
@@ -263,7 +259,11 @@ fn report<C: Connect>(worker: &Worker<C>, lease: &mut Lease, failure: &Failure, 
                 info!(endpoint = %lease.address(), ?failure, "an endpoint is passed over for a while");
             }
         }
-        Failure::Status(_) | Failure::Invalid(_) => lease.succeeded(began.elapsed(), now),
+        Failure::Invalid(refusal) => {
+            info!(endpoint = %lease.address(), why = %refusal, "an endpoint's answer cannot be passed on");
+            lease.succeeded(began.elapsed(), now);
+        }
+        Failure::Status(_) => lease.succeeded(began.elapsed(), now),
         Failure::Shortage | Failure::Timeout | Failure::Refused => {}
     }
 }
@@ -313,7 +313,13 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
     }
 
     /// Tries an endpoint over HTTP/1, on a kept connection or a new one.
-    async fn over_http1(&mut self, lease: &Lease, fresh: bool, began: Instant, facts: &mut Try) -> Tried<C::Stream> {
+    async fn over_http1(
+        &mut self,
+        lease: &mut Lease,
+        fresh: bool,
+        began: Instant,
+        facts: &mut Try,
+    ) -> Tried<C::Stream> {
         let worker = self.worker;
         let asked = self.down.asked();
         let line = Line::new(lease.id(), self.tls);
@@ -335,7 +341,7 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
         facts.connect_time = Some(if reused { Duration::ZERO } else { began.elapsed() });
         let outbox = std::mem::take(self.outbox);
         let mut up = h1::Endpoint::new(stream, outbox, self.down.wants_chunks(), asked, &worker.response);
-        let (ended, request_is_sent) = self.exchange(&mut up, facts).await;
+        let (ended, request_is_sent) = self.exchange(&mut up, lease, began, facts).await;
         let is_over = matches!(ended, Ended::Complete) && request_is_sent;
         let seen = up.has_sent();
         let remains = up.end(is_over);
@@ -350,7 +356,14 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
     }
 
     /// Tries an endpoint over HTTP/2, on a stream of a connection that others use, too.
-    async fn over_http2(&mut self, lease: &Lease, fresh: bool, began: Instant, facts: &mut Try) -> Tried<C::Stream> {
+    async fn over_http2(
+        &mut self,
+        lease: &mut Lease,
+        is_again: bool,
+        fresh: bool,
+        began: Instant,
+        facts: &mut Try,
+    ) -> Tried<C::Stream> {
         let worker = self.worker;
         self.timer.arm(self.connect_by());
         let session = match Box::pin(session(worker, self.timer, lease, self.tls, fresh)).await {
@@ -362,10 +375,10 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
         let outbox = std::mem::take(self.outbox);
         let asked = self.down.asked();
         let mut up = h2::Endpoint::new(session, self.tls.is_some(), outbox, asked, &worker.request, &worker.response);
-        let (ended, _) = self.exchange(&mut up, facts).await;
+        let (ended, _) = self.exchange(&mut up, lease, began, facts).await;
         let seen = up.has_sent();
         // The endpoint is asked again once, and not where that would end in the same way.
-        let reused = !fresh && up.is_worth_another() && (reused || !seen);
+        let reused = !is_again && up.is_worth_another() && (reused || !seen);
         *self.outbox = up.end();
         Tried { ended, seen, reused, switched: None }
     }
@@ -383,11 +396,28 @@ impl<'a, C: Connect, D: Downstream> Attempts<'a, C, D> {
     }
 
     /// Sends the request, and passes the answer on. Returns also whether all of the request was sent.
-    async fn exchange<U: Upstream>(&mut self, up: &mut U, facts: &mut Try) -> (Ended, bool) {
-        let (timer, patience) = (self.timer, &self.patience);
+    ///
+    /// The head of an answer is what tells that the endpoint is well: its body can take hours.
+    async fn exchange<U: Upstream>(
+        &mut self,
+        up: &mut U,
+        lease: &mut Lease,
+        began: Instant,
+        facts: &mut Try,
+    ) -> (Ended, bool) {
+        let (worker, timer, patience) = (self.worker, self.timer, &self.patience);
         let mut exchange =
             Exchange::new(self.down, up, timer, patience, self.deadline, &mut self.replay, &mut self.reply);
-        let ended = poll_fn(|cx| exchange.poll(cx)).await;
+        let mut is_well = false;
+        let ended = poll_fn(|cx| {
+            let ended = exchange.poll(cx);
+            if !is_well && let Some(headed) = exchange.reply.headed {
+                lease.succeeded(headed.duration_since(began), worker.millis(headed));
+                is_well = true;
+            }
+            ended
+        })
+        .await;
         let request_is_sent = exchange.request_is_sent();
         facts.body_bytes = up.body_received();
         (ended, request_is_sent)

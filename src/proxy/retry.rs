@@ -39,8 +39,9 @@ pub(crate) struct Failed<'a> {
 /// What to do after a failed try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
-    /// Ask the same endpoint again, on a new connection: the kept one had been closed.
-    Same,
+    /// Ask the same endpoint again: on a new connection where the kept one had been closed, on any where it refused the
+    /// stream.
+    Same { fresh: bool },
     /// Ask another endpoint.
     Other,
     /// Give up.
@@ -84,7 +85,7 @@ impl Tries {
         }
         let harmless = !failed.seen || self.idempotent;
         if failed.reused && harmless && matches!(failed.failure, Failure::Closed { early: true }) {
-            return Next::Same;
+            return Next::Same { fresh: true };
         }
         let on = &self.policy.on;
         let wanted = match failed.failure {
@@ -95,8 +96,8 @@ impl Tries {
         };
         let may_go_on = wanted && (harmless || on.non_idempotent) && self.may_go_on(now);
         match failed.failure {
-            // It has done nothing, whatever the policy is. Where another may be asked, that spares it a connection.
-            Failure::Refused if failed.reused && !(may_go_on && failed.others) => Next::Same,
+            // It has done nothing, whatever the policy is. Where another may be asked, that spares it the work.
+            Failure::Refused if failed.reused && !(may_go_on && failed.others) => Next::Same { fresh: false },
             _ if may_go_on => Next::Other,
             _ => Next::Nobody,
         }
@@ -151,8 +152,8 @@ mod tests {
     #[test]
     fn a_kept_connection_that_had_been_closed_is_replaced_whatever_the_policy() {
         let off = policy(RetryOn::default());
-        assert_eq!(judge(off, true, &CLOSED, true, true), Next::Same);
-        assert_eq!(judge(off, false, &CLOSED, false, true), Next::Same);
+        assert_eq!(judge(off, true, &CLOSED, true, true), Next::Same { fresh: true });
+        assert_eq!(judge(off, false, &CLOSED, false, true), Next::Same { fresh: true });
         let late = Failure::Closed { early: false };
         assert_eq!(judge(off, true, &late, true, true), Next::Nobody, "a part of an answer had come");
     }
@@ -161,11 +162,12 @@ mod tests {
     fn a_stream_that_was_refused_is_opened_elsewhere_or_else_once_more() {
         let (default, off) = (Retry::default(), policy(RetryOn::default()));
         assert_eq!(judge(default, false, &Failure::Refused, false, true), Next::Other);
-        assert_eq!(judge(off, false, &Failure::Refused, false, true), Next::Same);
+        assert_eq!(judge(off, false, &Failure::Refused, false, true), Next::Same { fresh: false });
         assert_eq!(judge(off, false, &Failure::Refused, false, false), Next::Nobody, "it was opened once more");
         let now = Instant::now();
         let failed = Failed { failure: &Failure::Refused, seen: false, reused: true, repeatable: true, others: false };
-        assert_eq!(Tries::new(default, false, now).judge(failed, now), Next::Same, "there is nobody else");
+        let next = Tries::new(default, false, now).judge(failed, now);
+        assert_eq!(next, Next::Same { fresh: false }, "there is nobody else");
     }
 
     #[test]

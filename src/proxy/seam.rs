@@ -127,6 +127,8 @@ pub(crate) enum HeadError {
     Refused,
     /// The bytes are no head.
     Bad(Refusal),
+    /// The request cannot be said in the endpoint's protocol, and was not sent. That is no fault of the endpoint's.
+    Unsendable(Refusal),
 }
 
 // === impl SourceError ===

@@ -1,10 +1,15 @@
 //! Heads between the `h2` crate and the form that all heads have here.
 
 use ::h2::ext::Protocol;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
+    request::Parts,
+    uri::{self, Authority, PathAndQuery, Scheme},
+};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 use crate::http::{
-    Asked, Refusal, RequestView, ResponseEdits, ResponseView,
+    Asked, Malformed, Refusal, RequestView, ResponseEdits, ResponseView,
     relay::{Pseudo, request_fields, write_relayed_request, write_relayed_response},
     response_fields,
 };
@@ -45,19 +50,39 @@ pub(crate) fn response(head: ResponseView<'_>, asked: Asked, edits: &ResponseEdi
     response
 }
 
-/// The head of a request, for an endpoint. None where the client's method or target is nothing that frames can say.
-pub(crate) fn request(head: RequestView<'_>, is_tls: bool) -> Option<Request<()>> {
-    let scheme = if is_tls { "https" } else { "http" };
-    let uri = Uri::builder().scheme(scheme).authority(head.authority()).path_and_query(head.target()).build().ok()?;
+/// The head of a request, for an endpoint.
+///
+/// # Errors
+///
+/// Where frames cannot say what the client did: it named no host, or its target is longer than 64 KiB.
+pub(crate) fn request(head: RequestView<'_>, is_tls: bool) -> Result<Request<()>, Refusal> {
+    if head.authority().is_empty() {
+        return Err(Refusal::BadRequest(Malformed::NoHost));
+    }
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(if is_tls { Scheme::HTTPS } else { Scheme::HTTP });
+    let authority = Authority::try_from(head.authority());
+    parts.authority = Some(authority.map_err(|_| Refusal::BadRequest(Malformed::Host))?);
+    parts.path_and_query = Some(target(head.target())?);
     let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(head.method()).ok()?;
-    *request.uri_mut() = uri;
+    *request.method_mut() = Method::from_bytes(head.method()).map_err(|_| Refusal::BadRequest(Malformed::Method))?;
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Refusal::UriTooLong)?;
     let fields = request.headers_mut();
     fields.reserve(24);
     request_fields(head, |name, value| append(fields, name, value));
     // What gRPC asks of every proxy; we take trailers from any endpoint.
     fields.insert(header::TE, HeaderValue::from_static("trailers"));
-    Some(request)
+    Ok(request)
+}
+
+/// A target. Bytes that no URI has (RFC 3986, 2) are percent-encoded, which says the same: HTTP/1 lets them pass.
+fn target(target: &[u8]) -> Result<PathAndQuery, Refusal> {
+    const NO_URI: &AsciiSet =
+        &CONTROLS.add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+    PathAndQuery::try_from(target).or_else(|_| {
+        let encoded = percent_encode(target, NO_URI).to_string();
+        PathAndQuery::try_from(encoded).map_err(|_| Refusal::UriTooLong)
+    })
 }
 
 fn pairs(fields: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {

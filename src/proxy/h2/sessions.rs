@@ -134,12 +134,16 @@ impl<K: Hash + Eq + Clone> Sessions<K> {
         Session { sender: connection.sender.clone(), connection, reused }
     }
 
-    /// Lets go of connections that were closed or idle for too long; each ends when its last stream has.
+    /// Lets go of connections that were closed or idle for too long, and of idle ones that are too many; each ends when
+    /// its last stream has.
     pub(crate) fn sweep(&self) {
+        let mut idle = 0;
         self.connections.borrow_mut().retain(|_, connections| {
             connections.retain(|connection| {
-                let idle = connection.streams.get() == 0 && self.clock.has_passed(connection.idle_until.get());
-                !connection.closed.get() && !idle
+                let is_idle = connection.streams.get() == 0;
+                idle += usize::from(is_idle);
+                let is_over = self.clock.has_passed(connection.idle_until.get()) || idle > self.limits.connections;
+                !(connection.closed.get() || is_idle && is_over)
             });
             !connections.is_empty()
         });

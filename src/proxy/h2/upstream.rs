@@ -56,6 +56,8 @@ enum State {
     Waiting(ResponseFuture),
     /// It has come, or there is none.
     Over,
+    /// Frames cannot say what the request does.
+    Unsendable(Refusal),
 }
 
 // === impl Endpoint ===
@@ -106,21 +108,12 @@ impl<'w> Endpoint<'w> {
             self.fail(&error);
             return Poll::Ready(Err(broken(error)));
         }
-        let opened = {
-            let mut storage = self.requests.borrow_mut();
-            let bytes = self.outbox.bytes();
-            match storage.read(bytes, &OURS) {
-                Ok(Some(_)) => {
-                    let view = storage.view(bytes);
-                    let ends = view.framing() == Framing::None;
-                    head::request(view, self.is_tls).map(|request| (request, ends))
-                }
-                _ => None,
+        let (request, ends) = match self.request() {
+            Ok(request) => request,
+            Err(refusal) => {
+                self.state = State::Unsendable(refusal);
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
-        };
-        let Some((request, ends)) = opened else {
-            self.state = State::Over;
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         };
         match self.session.sender.send_request(request, ends) {
             Ok((response, stream)) => {
@@ -134,6 +127,15 @@ impl<'w> Endpoint<'w> {
                 Poll::Ready(Err(broken(error)))
             }
         }
+    }
+
+    /// The head in the outbox, for frames, and whether no body follows it.
+    fn request(&self) -> Result<(::http::Request<()>, bool), Refusal> {
+        let mut storage = self.requests.borrow_mut();
+        let bytes = self.outbox.bytes();
+        storage.read(bytes, &OURS)?.ok_or(Refusal::HeadersTooLarge)?;
+        let view = storage.view(bytes);
+        Ok((head::request(view, self.is_tls)?, view.framing() == Framing::None))
     }
 
     /// Takes note of an error, and tells what it means. Where the endpoint says that it did nothing with the request, it
@@ -158,6 +160,14 @@ impl<'w> Endpoint<'w> {
         let read = storage.read(&self.head, self.asked, &Limits::RESPONSE).map_err(HeadError::Bad)?;
         read.ok_or(HeadError::Bad(Refusal::BadUpstream(Malformed::TooLarge)))?;
         let view = storage.view(&self.head);
+        if let Some(inflow) = &mut self.inflow {
+            // Frames may come behind a head that has no body. A client over HTTP/1 would take them for its next answer.
+            inflow.set_limit(match view.framing() {
+                Framing::None => 0,
+                Framing::Length(length) => length,
+                Framing::Chunked | Framing::UntilClose => u64::MAX,
+            });
+        }
         Ok(Head { status: view.status(), is_interim: view.is_interim(), switches: false, until_close: false })
     }
 }
@@ -240,10 +250,15 @@ impl Upstream for Endpoint<'_> {
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, HeadError>> {
         let closed = HeadError::Closed { early: true };
-        if matches!(self.state, State::Unsent) && ready!(self.poll_open(cx)).is_err() {
-            return Poll::Ready(Err(closed));
+        if matches!(self.state, State::Unsent) {
+            // What it says is known from the state.
+            let _ = ready!(self.poll_open(cx));
         }
-        let State::Waiting(response) = &mut self.state else { return Poll::Ready(Err(closed)) };
+        let response = match &mut self.state {
+            State::Waiting(response) => response,
+            State::Unsendable(refusal) => return Poll::Ready(Err(HeadError::Unsendable(*refusal))),
+            State::Unsent | State::Over => return Poll::Ready(Err(closed)),
+        };
         let head_only = self.asked.head_only;
         self.head.clear();
         if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
@@ -285,6 +300,7 @@ impl std::fmt::Debug for State {
             Self::Unsent => "Unsent",
             Self::Waiting(_) => "Waiting",
             Self::Over => "Over",
+            Self::Unsendable(_) => "Unsendable",
         })
     }
 }

@@ -31,7 +31,7 @@ use super::{
     harness::*,
 };
 use crate::{
-    http::relay::PREFACE,
+    http::{Limits, relay::PREFACE},
     proxy::{Config, PoolLimits, Tcp},
     route::{Policy, Retry, RetryOn},
 };
@@ -177,6 +177,7 @@ fn an_endpoint_that_refuses_every_stream_is_asked_twice() {
     let gateway = gateway(without_retries(), &server);
     assert_eq!(gateway.ask(GET).status(), 502);
     assert_eq!(streams.load(SeqCst), 2);
+    assert_eq!(server.accepted(), 1, "another connection would be no better");
 }
 
 #[test]
@@ -284,6 +285,16 @@ fn an_idle_connection_is_let_go() {
 }
 
 #[test]
+fn no_more_idle_connections_are_kept_than_may_be() {
+    let server = Server::run(Here::ENDPOINT, Builder::new(), |_, connection| serve(connection));
+    let upstream = PoolLimits { connections: 0, ..PoolLimits::default() };
+    let setup = Setup { config: Config { upstream, ..Config::default() }, ..Setup::default() };
+    let gateway = gateway(setup, &server);
+    assert_eq!(gateway.get("/").status(), 200);
+    wait_until("it is let go", || server.ended() == 1);
+}
+
+#[test]
 fn a_client_that_leaves_cancels_its_stream_and_no_other() {
     let cancelled = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&cancelled);
@@ -357,6 +368,60 @@ fn an_answer_that_is_not_as_long_as_it_says_is_seen_as_cut_off() {
     // Whatever has come of it, it is not taken for a whole answer.
     let got = line.rest();
     assert!(!got.ends_with(b"0\r\n\r\n") && got.len() < 10_000, "{}", String::from_utf8_lossy(&got));
+}
+
+#[test]
+fn frames_behind_a_head_that_has_no_body_do_not_reach_the_client() {
+    if Here::CLIENT.http2 {
+        return; // A client over frames cannot say it, or is not the one that is in danger.
+    }
+    for status in [204, 304] {
+        let server = Server::each(Here::ENDPOINT, Builder::new(), move |_, mut respond| async move {
+            let mut stream = respond.send_response(head(status), false).unwrap();
+            let _ = send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").await;
+            let _ = stream.send_data(Bytes::new(), true);
+        });
+        let gateway = gateway(Setup::default(), &server);
+        let mut line = gateway.connect();
+        line.send(GET);
+        let got = String::from_utf8(line.rest()).unwrap();
+        assert!(got.starts_with(&format!("HTTP/1.1 {status} ")) && !got.contains("evil"), "{got}");
+    }
+}
+
+#[test]
+fn what_no_url_may_hold_is_encoded() {
+    if Here::CLIENT.http2 {
+        return; // A client over frames cannot say it, or is not the one that is in danger.
+    }
+    let server = Server::each(Here::ENDPOINT, Builder::new(), |request, mut respond| async move {
+        let mut stream = respond.send_response(head(200), false).unwrap();
+        let _ = send(&mut stream, request.uri().path_and_query().unwrap().as_str().to_owned()).await;
+        let _ = stream.send_data(Bytes::new(), true);
+    });
+    let gateway = gateway(Setup::default(), &server);
+    let mut line = gateway.connect();
+    for (target, expected) in [(&b"/a%3C?b=%41"[..], "/a%3C?b=%41"), (b"/<`>\xff%3c?q=\\", "/%3C%60%3E%FF%3c?q=%5C")] {
+        line.send([b"GET ", target, b" HTTP/1.1\r\nHost: shop.example\r\n\r\n"].concat());
+        assert_eq!(line.answer(true).text(), expected);
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
+#[test]
+fn what_frames_cannot_say_is_refused_and_no_fault_of_the_endpoint() {
+    if Here::CLIENT.http2 {
+        return; // A client over frames cannot say it, or is not the one that is in danger.
+    }
+    let server = Server::each(Here::ENDPOINT, Builder::new(), ok);
+    let head = Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, ..Limits::REQUEST };
+    let gateway = gateway(Setup { config: Config { head, ..Config::default() }, ..Setup::default() }, &server);
+    for _ in 0..3 {
+        let answer = gateway.ask(&GET.replacen('/', &format!("/{}", "a".repeat(70_000)), 1));
+        assert_eq!(answer.status(), 414);
+    }
+    assert_eq!(gateway.get("/").status(), 200);
+    assert_eq!((server.accepted(), gateway.metric("serin_ejections_total")), (1, 0));
 }
 
 #[test]

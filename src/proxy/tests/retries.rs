@@ -1,6 +1,9 @@
 //! Failures of endpoints, and the tries that follow them.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use super::harness::*;
 use crate::{
@@ -46,6 +49,44 @@ fn an_endpoint_that_refuses_is_passed_over_for_a_while() {
     }
     assert_eq!(gateway.metric("serin_retries_total"), 1);
     assert_eq!(gateway.metric("serin_ejections_total"), 1);
+}
+
+#[test]
+fn where_nobody_else_can_be_asked_that_is_no_retry() {
+    let gateway = Gateway::start(Setup::default(), &[nobody()], &Tcp);
+    assert_eq!(gateway.ask(GET).status(), 502);
+    assert_eq!(gateway.metric("serin_retries_total"), 0);
+}
+
+#[test]
+fn the_head_of_an_answer_ends_the_trouble_of_an_endpoint_and_not_its_body() {
+    const LONG: &str = "GET /long HTTP/1.1\r\nHost: shop.example\r\n\r\n";
+    let fails = AtomicBool::new(true);
+    let back = Endpoint::run(move |_, mut line| {
+        while let Some(request) = line.read() {
+            if fails.swap(false, Relaxed) {
+                return;
+            }
+            line.send(if request.head.contains("/long") { "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" } else { OK });
+        }
+    });
+    let other = Endpoint::ok();
+    let gateway = Gateway::to(&[&back, &other]);
+    wait_until("it fails", || {
+        gateway.ask(GET);
+        gateway.metric("serin_ejections_total") == 1
+    });
+    let mut long = None;
+    wait_until("it is asked again", || {
+        let mut line = gateway.connect();
+        line.send(LONG);
+        let head = line.read_head().unwrap();
+        long = head.to_lowercase().contains("content-length: 9").then_some(line);
+        long.is_some()
+    });
+    let before = back.seen().len();
+    assert_eq!(statuses(&gateway, GET), [200; 6]);
+    assert!(back.seen().len() > before, "it gets its share while the answer lasts");
 }
 
 #[test]
