@@ -17,7 +17,8 @@ use clap::{Args, Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    http, metrics,
+    http::{self, FieldNames},
+    metrics,
     proxy::{self, log::Format},
     source::endpoint_flag::EndpointFlag,
     translate,
@@ -273,7 +274,7 @@ impl ServerFlags {
             listen_tls: self.addresses(self.https_port),
             workers,
             connections: connections.div_ceil(workers.get()),
-            head: http::Limits { underscores: self.enable_underscores_in_headers, ..defaults.head },
+            head: http::Limits { names: FieldNames::of_clients(self.enable_underscores_in_headers), ..defaults.head },
             ..defaults
         };
         self.limits.apply(&mut config);

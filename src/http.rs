@@ -48,7 +48,7 @@ mod write;
 pub use self::{
     answer::{Answer, write_answer, write_refusal},
     body::{BadBody, Body, Coding, Framing, Step},
-    field::{Class, Limits},
+    field::{Class, FieldNames, Limits},
     hsts::Hsts,
     refusal::{Accepts, Malformed, Refusal},
     request::{Asked, Request, RequestView, Version},

@@ -20,7 +20,7 @@ use super::{check::Output, manifests};
 use crate::{
     config::{ClientFlags, ObjectFlags, switch},
     draw::Random,
-    http::{self, Limits, RequestView},
+    http::{self, FieldNames, Limits, RequestView},
     key::{ClusterKey, RouteId},
     route::{self, Plan, Scheme, Step, Table},
     tls::Date,
@@ -107,7 +107,8 @@ pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     let translation = translate::translate(&manifests.snapshot, &manifests.options);
     let beside = Beside { translation: &translation, manifests: &manifests };
 
-    let limits = Limits { underscores: flags.enable_underscores_in_headers, ..Limits::REQUEST };
+    let names = FieldNames::of_clients(flags.enable_underscores_in_headers);
+    let limits = Limits { names, ..Limits::REQUEST };
     let bytes = request.to_bytes();
     let mut head = http::Request::new();
     let report = match head.read(&bytes, &limits) {

@@ -5,7 +5,7 @@
 
 use super::{
     refusal::Malformed,
-    token::{self, NO_UNDERSCORE, is_name, is_word},
+    token::{self, PLAIN, is_name, is_word},
 };
 
 /// How much a head may hold.
@@ -19,9 +19,20 @@ pub struct Limits {
     pub target: usize,
     /// The most fields, those that are dropped among them.
     pub fields: usize,
-    /// Whether fields with an underscore in the name are kept. They are dropped without a word otherwise, since some
-    /// applications cannot tell `X_Real_IP` from `X-Real-IP`.
-    pub underscores: bool,
+    /// Which fields are kept.
+    pub names: FieldNames,
+}
+
+/// Which fields are kept, by what their names are made of. Others are dropped without a word, as by nginx, since some
+/// applications cannot tell `X_Real_IP` or `X.Real.IP` from `X-Real-IP`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FieldNames {
+    /// Letters, digits and hyphens.
+    Plain,
+    /// Underscores, too.
+    Underscores,
+    /// Any token.
+    Any,
 }
 
 /// What the name of a field means.
@@ -114,15 +125,36 @@ pub(super) enum Line {
 
 impl Limits {
     /// The defaults for requests. nginx takes lines of 8 KiB and 32 KiB in all.
-    pub const REQUEST: Self = Self { head: 32 << 10, line: 8 << 10, target: 8 << 10, fields: 128, underscores: false };
+    pub const REQUEST: Self =
+        Self { head: 32 << 10, line: 8 << 10, target: 8 << 10, fields: 128, names: FieldNames::Plain };
 
     /// The defaults for responses, whose senders are trusted further.
-    pub const RESPONSE: Self = Self { head: 64 << 10, line: 16 << 10, target: 0, fields: 256, underscores: true };
+    pub const RESPONSE: Self = Self { head: 64 << 10, line: 16 << 10, target: 0, fields: 256, names: FieldNames::Any };
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self::REQUEST
+    }
+}
+
+// === impl FieldNames ===
+
+impl FieldNames {
+    /// What a client may send, with underscores or without.
+    #[must_use]
+    pub const fn of_clients(underscores: bool) -> Self {
+        if underscores { Self::Underscores } else { Self::Plain }
+    }
+
+    /// Whether a field of this name, a token, is kept.
+    #[must_use]
+    pub fn keep(self, name: &[u8]) -> bool {
+        match self {
+            Self::Plain => name.iter().all(|byte| token::is(PLAIN, *byte)),
+            Self::Underscores => name.iter().all(|byte| token::is(PLAIN, *byte) || *byte == b'_'),
+            Self::Any => true,
+        }
     }
 }
 
@@ -283,9 +315,9 @@ pub(super) fn read_line(bytes: &[u8], at: usize, limits: &Limits) -> Result<(Lin
     }
 
     let name = &bytes[at..colon];
-    let class = if kinds & NO_UNDERSCORE != 0 {
+    let class = if kinds & PLAIN != 0 {
         Class::of(name)
-    } else if !limits.underscores || !Class::of_folded(name).passes() {
+    } else if !limits.names.keep(name) || !Class::of_folded(name).passes() {
         return Ok((Line::Dropped, next));
     } else {
         Class::Plain

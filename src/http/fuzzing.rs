@@ -8,7 +8,7 @@
 pub mod mutate;
 
 use super::{
-    BadBody, Body, Class, Coding, Forwarded, Framing, Limits, Request, RequestEdits, RequestView, Response,
+    BadBody, Body, Class, Coding, FieldNames, Forwarded, Framing, Limits, Request, RequestEdits, RequestView, Response,
     ResponseEdits, ResponseView, Step, Version,
     body::{trailer_fields, write_chunk_size, write_last_chunk, write_trailer},
     cookie, host, is_field_name, is_field_value, path,
@@ -41,7 +41,7 @@ const PART: u8 = 0x1e;
 const VALUE: u8 = 0x1f;
 
 /// Limits that short inputs reach.
-const TIGHT: Limits = Limits { head: 200, line: 60, target: 30, fields: 5, underscores: true };
+const TIGHT: Limits = Limits { head: 200, line: 60, target: 30, fields: 5, names: FieldNames::Any };
 
 /// Reads a request head, writes it for an endpoint, and reads that.
 pub fn request(bytes: &[u8]) {
@@ -55,7 +55,7 @@ pub fn request(bytes: &[u8]) {
         while let Some(rest) = request.strip_prefix(b"\r\n") {
             request = rest;
         }
-        agrees_with_httparse(request, view, limits.underscores);
+        agrees_with_httparse(request, view, limits.names);
 
         let forwarded = Forwarded { client: b"::1", chain: b"::1", proto: b"http", port: b"80", host: b"" };
         let edits = RequestEdits { forwarded, request_id: b"1", ..RequestEdits::default() };
@@ -203,7 +203,7 @@ pub fn relayed_request(bytes: &[u8]) {
         return;
     }
     let mut request = Request::new();
-    let limits = Limits { underscores: true, ..Limits::REQUEST };
+    let limits = Limits { names: FieldNames::Any, ..Limits::REQUEST };
     let Ok(length) = request.read_relayed(&head, &limits) else { return };
     assert_eq!(length, head.len(), "what was written is one head: {}", head.escape_ascii());
     let view = request.view(&head);
@@ -314,7 +314,7 @@ fn pieces_equal_the_whole<E: PartialEq + std::fmt::Debug>(
 }
 
 /// Holds our reading of a request to that of httparse, which is more lenient and must see the same.
-fn agrees_with_httparse(bytes: &[u8], view: RequestView<'_>, underscores: bool) {
+fn agrees_with_httparse(bytes: &[u8], view: RequestView<'_>, names: FieldNames) {
     let mut storage = [httparse::EMPTY_HEADER; 128];
     let mut other = httparse::Request::new(&mut storage);
     let Ok(read) = other.parse(bytes) else {
@@ -325,9 +325,9 @@ fn agrees_with_httparse(bytes: &[u8], view: RequestView<'_>, underscores: bool) 
     assert_eq!(other.method.map(str::as_bytes), Some(view.method()));
     let target = other.path.expect("the head is complete").as_bytes();
     assert!(target.ends_with(view.target()) || view.path() == b"/" || view.target() == b"*");
-    let theirs = other.headers.iter().filter(|field| underscores || !field.name.contains('_'));
+    let theirs = other.headers.iter().filter(|field| names.keep(field.name.as_bytes()));
     let theirs: Vec<_> = theirs.map(|field| (field.name.as_bytes(), field.value.trim_ascii())).collect();
-    if !underscores {
+    if names == FieldNames::Plain {
         assert_eq!(view.fields().map(|(name, value)| (name, value.trim_ascii())).collect::<Vec<_>>(), theirs);
     }
 }

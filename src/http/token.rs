@@ -5,8 +5,8 @@
 
 /// A letter, a digit or one of ``!#$%&'*+-.^_`|~``: RFC 9110's `tchar`.
 pub(super) const TOKEN: u8 = 1;
-/// A `tchar` other than an underscore.
-pub(super) const NO_UNDERSCORE: u8 = 2;
+/// A letter, a digit or `-`: what the names of fields are made of that every application tells apart.
+pub(super) const PLAIN: u8 = 2;
 /// What a request target may hold: all visible bytes but `#`, and those above ASCII.
 pub(super) const TARGET: u8 = 4;
 /// A capital letter, `-` or `_`: what methods are made of.
@@ -25,8 +25,8 @@ const BYTES: [u8; 256] = {
         if matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|') {
             bytes[at] |= TOKEN;
         }
-        if bytes[at] & TOKEN != 0 && byte != b'_' {
-            bytes[at] |= NO_UNDERSCORE;
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            bytes[at] |= PLAIN;
         }
         if byte > b' ' && byte != b'#' && byte != 0x7f {
             bytes[at] |= TARGET;
@@ -65,7 +65,7 @@ pub(super) fn end_of(class: u8, bytes: &[u8], mut at: usize) -> usize {
 /// Eight bytes at a time where it is that long: their classes are combined without a branch.
 #[inline(always)]
 pub(super) fn token_end(bytes: &[u8], mut at: usize) -> (usize, u8) {
-    let mut common = TOKEN | NO_UNDERSCORE;
+    let mut common = TOKEN | PLAIN;
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let classes = word.iter().fold(common, |common, byte| common & classes(*byte));
         if classes & TOKEN == 0 {

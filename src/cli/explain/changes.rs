@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Imagined;
-use crate::http::{self, Limits, RequestEdits, RequestView, write_request};
+use crate::http::{self, FieldNames, Limits, RequestEdits, RequestView, write_request};
 
 /// A part of the head that is changed on the way, or that the gateway says itself, if only what the client said as well.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -28,7 +28,7 @@ const OURS: [&str; 7] = [
 ];
 
 /// What the head is to be read by that is written for the endpoint: longer than that of the client, and ours.
-const WRITTEN: Limits = Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, fields: 1024, underscores: true };
+const WRITTEN: Limits = Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, fields: 1024, names: FieldNames::Any };
 
 /// The changes of a request by `edits`, in the order of what the endpoint sees, and then what it does not see.
 pub(super) fn changes(imagined: &Imagined, view: RequestView<'_>, edits: &RequestEdits<'_>) -> Vec<Change> {

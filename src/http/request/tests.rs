@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::FieldNames;
 
 /// Reads a head, and returns what `show` says of it.
 fn read<T>(head: &str, show: impl FnOnce(RequestView<'_>) -> T) -> Result<T, Refusal> {
@@ -114,7 +115,7 @@ fn what_a_gateway_must_not_serve_is_refused() {
 
 #[test]
 fn a_head_has_limits() {
-    let limits = Limits { head: 100, line: 40, target: 20, fields: 3, underscores: false };
+    let limits = Limits { head: 100, line: 40, target: 20, fields: 3, names: FieldNames::Plain };
     let read = |head: &str| Request::new().read(head.as_bytes(), &limits);
     let start = "GET / HTTP/1.1\r\nHost: a\r\n";
     assert_eq!(read(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(19))), Ok(None));
@@ -140,8 +141,8 @@ fn a_head_has_limits() {
 }
 
 #[test]
-fn underscores_are_dropped_unless_they_are_wanted() {
-    let head = "GET / HTTP/1.1\r\nHost: a\r\nX_A: 1\r\nX_Forwarded_For: 2\r\nContent_Length: 3\r\n\r\n";
+fn names_that_applications_confuse_are_dropped_and_underscores_unless_they_are_wanted() {
+    let head = "GET / HTTP/1.1\r\nHost: a\r\nX_A: 1\r\nX_Forwarded_For: 2\r\nContent_Length: 3\r\nX.Real.IP: 4\r\n\r\n";
     let names = |limits: &Limits| {
         let mut request = Request::new();
         request.read(head.as_bytes(), limits).expect("the head is good").expect("the head is whole");
@@ -149,7 +150,8 @@ fn underscores_are_dropped_unless_they_are_wanted() {
         view.fields().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names(&Limits::REQUEST), ["Host"]);
-    assert_eq!(names(&Limits { underscores: true, ..Limits::REQUEST }), ["Host", "X_A"], "no name is forged by them");
+    let underscores = Limits { names: FieldNames::Underscores, ..Limits::REQUEST };
+    assert_eq!(names(&underscores), ["Host", "X_A"], "no name is forged by them");
 }
 
 #[test]

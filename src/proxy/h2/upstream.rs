@@ -16,7 +16,7 @@ use super::{
     head,
 };
 use crate::{
-    http::{Asked, Coding, Framing, Limits, Malformed, Refusal, Request, Response, ResponseView},
+    http::{Asked, Coding, FieldNames, Framing, Limits, Malformed, Refusal, Request, Response, ResponseView},
     proxy::{
         buffer,
         h1::Outbox,
@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// What a head of ours may hold when it is read again: as much as a client's, and what we added.
-const OURS: Limits = Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, fields: usize::MAX, underscores: true };
+const OURS: Limits =
+    Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, fields: usize::MAX, names: FieldNames::Any };
 
 /// An endpoint's stream.
 #[derive(Debug)]
