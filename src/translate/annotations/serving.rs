@@ -86,14 +86,18 @@ pub(in crate::translate) static PROXY_NEXT_UPSTREAM: Typed<RetryOn> = Typed::new
     Annotation::new("proxy-next-upstream", Group::Proxying, Kind::Words(FAILURES))
         .default("error timeout")
         .risk(Risk::Medium)
-        .doc("The failures after which another endpoint is asked; `off` for none."),
+        .doc(
+            "The failures after which another endpoint is asked; `off` for none. None is asked twice, so a Service of one \
+             endpoint is not asked again. Requests that may have been seen are repeated where their method is idempotent \
+             by RFC 9110, or with `non_idempotent` (in nginx: unless it is POST, LOCK or PATCH).",
+        ),
     retry_on,
 );
 
 pub(in crate::translate) static PROXY_NEXT_UPSTREAM_TIMEOUT: Typed<Duration> = Typed::new(
     Annotation::new("proxy-next-upstream-timeout", Group::Proxying, Kind::Seconds)
         .default("0")
-        .doc("How long after the start another endpoint may be asked; `0` is no limit."),
+        .doc("How long after the first byte of the request another endpoint may be asked; `0` is no limit."),
     value::seconds_or_zero,
 );
 
