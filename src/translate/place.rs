@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    key::{ClusterKey, Hostname, ObjectKey, PathType, RouteId},
+    key::{ClusterKey, Hostname, ObjectKey, RouteId},
     problem::{Level, Problem, Reason},
     route::{
         Affinity, HostBuilder, HostTable, PathRule, Pattern, PatternFlags, Policy, Rewrite, Route, Side, Split,
@@ -17,6 +17,8 @@ use super::{
     claim::{Claim, shown_host},
     host::{Pass, Seen},
 };
+
+mod regexes;
 
 /// A claim that became a route.
 #[derive(Debug)]
@@ -152,59 +154,6 @@ impl<'a> Pass<'a> {
         let service = backend.cluster.service.clone();
         let route = Route { state: id.clone(), id, path: rule, split, policy, service };
         Some(Placed { claim, cluster: backend.cluster, route })
-    }
-
-    /// Compiles a path of a host whose paths are regular expressions.
-    fn path_pattern(&mut self, claim: &Claim<'_>) -> Option<Pattern> {
-        let path = &claim.path.path;
-        let (level, reason, fault, effect, mend, pattern) = match Pattern::new(path, PatternFlags::PATH) {
-            Ok(pattern) if pattern.backtracks() => (
-                Level::Warning,
-                Reason::Differs,
-                format!("`{path}` needs look-around, back-references or the like"),
-                "It is searched within a limit; a search that is given up found nothing",
-                "Write it without them",
-                Some(pattern),
-            ),
-            Ok(pattern) => return Some(pattern),
-            Err(fault) => (
-                Level::Error,
-                Reason::InvalidValue,
-                format!("`{path}` is no regular expression that can be used: {fault}"),
-                "The path is not served",
-                "Correct it; all paths of a host with `use-regex` or `rewrite-target` are regular expressions",
-                None,
-            ),
-        };
-        self.tell(Problem {
-            object: claim.ingress.key.clone(),
-            field: format!("{}.path", claim.field),
-            level,
-            reason,
-            fault,
-            effect: effect.to_owned(),
-            mend: mend.to_owned(),
-        });
-        pattern
-    }
-
-    /// Tells of a path that looks like a regular expression on a host where it is none.
-    fn tell_if_regex(&mut self, claim: &Claim<'_>) {
-        let path = &claim.path.path;
-        if claim.path_type != PathType::ImplementationSpecific
-            || !path.contains(['*', '(', '[', '|', '^', '$', '\\', '+'])
-        {
-            return;
-        }
-        self.tell(Problem {
-            object: claim.ingress.key.clone(),
-            field: format!("{}.path", claim.field),
-            level: Level::Warning,
-            reason: Reason::InvalidValue,
-            fault: format!("`{path}` looks like a regular expression"),
-            effect: "It is compared letter by letter".to_owned(),
-            mend: format!("Write `{}/use-regex: \"true\"` if it is one", self.options.annotation_prefix),
-        });
     }
 
     /// Tells of a path that no request can have, since requests are compared decoded and without dots.
