@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{
-    AffinityPlan, Algorithm, Canary, ClientCertificates, Host, HostMatch, HostTable, PathMatch, Route, Side,
+    AffinityPlan, Algorithm, Canary, ClientCertificates, Host, HostMatch, HostTable, PathMatch, PathRule, Route, Side,
     SslRedirect, Table,
     choose::{self, Choice},
     fields, redirect,
@@ -265,6 +265,10 @@ fn find_route<'t, B, R>(
 ) -> Option<(&'t Route<B, R>, PathMatch)> {
     let found = routes.find(path);
     if trace.watches() {
+        if routes.routes.iter().any(|route| matches!(route.path, PathRule::Regex(_))) {
+            let how = "the longest is tried first, in any case of letters";
+            trace.note(|| Step::Note(format!("the paths of the host are regular expressions: {how}")));
+        }
         for route in &routes.routes {
             let chosen = found.as_ref().is_some_and(|found| std::ptr::eq(&**found.route, &**route));
             let fits = route.path.fits(path, &route.id.path);

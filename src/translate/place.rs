@@ -49,6 +49,7 @@ impl<'a> Pass<'a> {
             certificate: seen.iter().any(|seen| seen.has_certificate(source)),
             closed: self.closed(source, seen, &claims),
         };
+        self.tell_widened(source, &claims);
         let app_root = self.app_root(source, seen);
 
         let mut serving = seen.iter().filter(|seen| seen.serves(source)).filter_map(|seen| seen.settings.stable());

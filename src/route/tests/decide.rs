@@ -381,6 +381,18 @@ fn a_trace_tells_what_fits_and_who_is_chosen() {
     );
 }
 
+#[test]
+fn a_trace_tells_that_paths_are_regular_expressions() {
+    let note = |table: TestTable| {
+        let mut steps = Steps::default();
+        decide(&table, &ask(), &mut Given::new([]), 0, |_| true, &mut steps);
+        steps.0.into_iter().any(|step| matches!(step, Step::Note(note) if note.contains("regular expressions")))
+    };
+    let pattern = Pattern::new("/info", PatternFlags::PATH).unwrap();
+    assert!(note(table([Route { path: PathRule::Regex(pattern), ..route("/info") }])));
+    assert!(!note(table([route("/info")])));
+}
+
 /// Hosts that ask their clients for certificates, and others.
 fn asking() -> TestTable {
     let host = |name: &str, asks: Option<&str>| {

@@ -28,9 +28,10 @@ pub(in crate::translate) static REWRITE_TARGET: Typed<String> = Typed::new(
 );
 
 pub(in crate::translate) static USE_REGEX: Typed<bool> = Typed::new(
-    Annotation::new("use-regex", Group::Redirects, Kind::Bool)
-        .default("false")
-        .doc("Makes all paths of the host regular expressions: from the start, ignoring case, the longest first."),
+    Annotation::new("use-regex", Group::Redirects, Kind::Bool).default("false").doc(
+        "Makes all paths of the host regular expressions, exact ones and those of other Ingresses too: from the \
+             start, ignoring case, the longest first.",
+    ),
     value::bool,
 );
 

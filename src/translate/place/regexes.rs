@@ -1,15 +1,63 @@
 //! Paths that are regular expressions, and those that look like it.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    key::PathType,
+    key::{Hostname, PathType},
     problem::{Level, Problem, Reason},
     route::{Pattern, PatternFlags},
-    translate::{claim::Claim, host::Pass},
+    translate::{
+        claim::{Claim, shown_host},
+        host::Pass,
+    },
 };
 
 // === impl Pass ===
 
 impl Pass<'_> {
+    /// Tells the Ingresses of a host whose paths take more than they say, since they are regular expressions: all plain
+    /// ones of an Ingress that does not ask for that, exact ones also of one that does. Each is told once.
+    pub(super) fn tell_widened(&mut self, host: &Hostname, claims: &[Claim<'_>]) {
+        let asking = || claims.iter().filter(|claim| claim.wants_regex()).map(|claim| &claim.ingress.key);
+        let Some(by) = asking().next() else { return };
+        let mut told = BTreeSet::new();
+        for claim in claims {
+            let key = &claim.ingress.key;
+            let own = asking().any(|asking| asking == key);
+            if !claim.is_widened(own) || !told.insert(key) {
+                continue;
+            }
+            let others = claims.iter().filter(|other| other.ingress.key == *key && other.is_widened(own)).count() - 1;
+            let path = &claim.path.path;
+            let also = match others {
+                0 => String::new(),
+                1 => ", and so does another path of the Ingress".to_owned(),
+                others => format!(", and so do {others} other paths of the Ingress"),
+            };
+            let pattern = claim.as_pattern();
+            self.tell(Problem {
+                object: key.clone(),
+                field: format!("{}.path", claim.field),
+                level: Level::Warning,
+                reason: Reason::Differs,
+                fault: if own {
+                    format!("The paths of {} are regular expressions, exact ones too", shown_host(host))
+                } else {
+                    format!("{by} makes the paths of {} regular expressions", shown_host(host))
+                },
+                effect: format!("`{path}` takes all that begins with it, in any case of letters{also}"),
+                mend: if own {
+                    format!("Write `{pattern}` with `pathType: ImplementationSpecific`, or move it to another host")
+                } else {
+                    format!(
+                        "Move it to another host, or write `use-regex: \"true\"` here too and `{pattern}` with \
+                         `pathType: ImplementationSpecific`"
+                    )
+                },
+            });
+        }
+    }
+
     /// Compiles a path of a host whose paths are regular expressions.
     pub(super) fn path_pattern(&mut self, claim: &Claim<'_>) -> Option<Pattern> {
         let path = &claim.path.path;
@@ -47,9 +95,7 @@ impl Pass<'_> {
     /// Tells of a path that looks like a regular expression on a host where it is none.
     pub(super) fn tell_if_regex(&mut self, claim: &Claim<'_>) {
         let path = &claim.path.path;
-        if claim.path_type != PathType::ImplementationSpecific
-            || !path.contains(['*', '(', '[', '|', '^', '$', '\\', '+'])
-        {
+        if claim.path_type != PathType::ImplementationSpecific || !claim.looks_like_regex() {
             return;
         }
         self.tell(Problem {
@@ -61,5 +107,25 @@ impl Pass<'_> {
             effect: "It is compared letter by letter".to_owned(),
             mend: format!("Write `{}/use-regex: \"true\"` if it is one", self.options.annotation_prefix),
         });
+    }
+}
+
+// === impl Claim ===
+
+impl Claim<'_> {
+    fn looks_like_regex(&self) -> bool {
+        self.path.path.contains(['*', '(', '[', '|', '^', '$', '\\', '+'])
+    }
+
+    /// Whether it takes more than it says as a regular expression; `own` is whether its Ingress asks for that.
+    fn is_widened(&self, own: bool) -> bool {
+        let all = !self.path.exact && *self.path.path == *"/";
+        (self.path.exact || !own) && !all && !self.looks_like_regex()
+    }
+
+    /// The regular expression that takes what the path says, but for the case of letters.
+    fn as_pattern(&self) -> String {
+        let path = self.path.path.replace('.', "\\.");
+        if self.path.exact { format!("{path}$") } else { format!("{}(/|$)", path.trim_end_matches('/')) }
     }
 }
