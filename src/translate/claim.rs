@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     host::{Pass, Seen},
-    hosts::host_of,
+    hosts::{has_rules, host_of},
     settings::{Settings, Stable},
 };
 
@@ -58,7 +58,12 @@ impl<'a> Pass<'a> {
                     owners.insert(claim.path.clone(), claims.len());
                     claims.push(claim);
                 }
-                Some(owner) if claim.default && !owner.default => {}
+                Some(owner) if claim.default && !owner.default => {
+                    if claim.ingress.key != owner.ingress.key {
+                        let problem = claim.gave_way_to(owner, host);
+                        self.tell(problem);
+                    }
+                }
                 Some(owner) => {
                     let problem = claim.lost_to(owner, host);
                     self.tell(problem);
@@ -96,7 +101,7 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        let serves_all = host.is_any() && spec.rules.iter().flatten().next().is_none();
+        let serves_all = host.is_any() && !has_rules(ingress);
         if let Some(default) = spec.default_backend.as_ref().filter(|_| serves_all || seen.serves(host)) {
             let field = "spec.defaultBackend".to_owned();
             if let Some(backend) = self.service_of(&ingress.key, &field, default) {
@@ -207,6 +212,26 @@ impl Claim<'_> {
     /// Whether it makes the paths of its host regular expressions.
     pub(super) fn wants_regex(&self) -> bool {
         self.stable.use_regex || self.rewrite().is_some()
+    }
+
+    /// What a default backend is told that gave way to a path `/` of another Ingress. In ingress-nginx, that of an Ingress
+    /// without rules has all of `/` (`createServers` in `controller.go`).
+    fn gave_way_to(&self, owner: &Claim<'_>, host: &Hostname) -> Problem {
+        let (level, effect) = if has_rules(self.ingress) {
+            (Level::Warning, "It gets no request there")
+        } else {
+            (Level::Error, "It gets no request; in ingress-nginx it would have them all")
+        };
+        let on = shown_host(host);
+        Problem {
+            object: self.ingress.key.clone(),
+            field: self.field.clone(),
+            level,
+            reason: Reason::Conflict,
+            fault: format!("`/` on {on} belongs to {}, and a default backend gives way to it", owner.ingress.key),
+            effect: effect.to_owned(),
+            mend: "Remove it here, or that path there".to_owned(),
+        }
     }
 
     /// What a claim is told that lost its path.

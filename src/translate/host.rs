@@ -16,7 +16,7 @@ use crate::{
 use super::{
     Chosen, HostOutput, Options, Read, Use,
     class::{Whose, whose},
-    hosts::{rules_of, twin_of},
+    hosts::{has_rules, rules_of, twin_of},
     settings::Settings,
 };
 
@@ -239,8 +239,7 @@ impl<'a> Seen<'a> {
     /// Whether it serves a host: it is no canary and has a rule for it, or is the default of any.
     pub(super) fn serves(&self, host: &Hostname) -> bool {
         let Some(spec) = self.ingress.spec.as_ref().filter(|_| self.settings.stable().is_some()) else { return false };
-        let no_rules = spec.rules.iter().flatten().next().is_none();
-        (host.is_any() && no_rules && spec.default_backend.is_some())
+        (host.is_any() && !has_rules(self.ingress) && spec.default_backend.is_some())
             || rules_of(self.ingress).any(|(_, other)| other.as_ref() == Ok(host))
     }
 
