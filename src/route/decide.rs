@@ -9,7 +9,7 @@ use super::{
     SslRedirect, Table,
     choose::{self, Choice},
     fields, redirect,
-    rewrite::{self, Rewritten},
+    rewrite::Rewritten,
 };
 use crate::{draw::Draw, http, key::Hostname};
 
@@ -200,7 +200,7 @@ pub fn decide<'t, B, R>(
     let Some(choice) = choose::choose(route, request, draw, &up, trace) else {
         return answer(Some(route), Why::NoEndpoints);
     };
-    let rewritten = route.policy.rewrite.as_ref().and_then(|it| rewrite::rewrite(it, path, request));
+    let rewritten = route.policy.rewrite.as_ref().and_then(|it| it.apply(path, request));
     let target = match rewritten {
         Some(Rewritten::Redirect(location)) => return answer(Some(route), Why::Redirect { status: 302, location }),
         Some(Rewritten::Target(target)) => Some(target),

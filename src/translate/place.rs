@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey, RouteId},
     problem::{Level, Problem, Reason},
-    route::{
-        Affinity, HostBuilder, HostTable, PathRule, Pattern, PatternFlags, Policy, Rewrite, Route, Side, Split,
-        SslRedirect,
-    },
+    route::{Affinity, HostBuilder, HostTable, PathRule, Policy, Route, Side, Split, SslRedirect},
 };
 
 use super::{
@@ -132,10 +129,8 @@ impl<'a> Pass<'a> {
             Arc::new(Policy { ssl_redirect, ..stable.policy.clone() })
         });
         let mut policy = policy.clone();
-        if let Some(target) = claim.rewrite() {
-            // It compiled as a path, so it compiles here.
-            let pattern = Pattern::new(&path, PatternFlags::REWRITE).ok()?;
-            policy = Arc::new(Policy { rewrite: Some(Rewrite { pattern, target }), ..(*policy).clone() });
+        if let Some(rewrite) = self.rewrite(&claim) {
+            policy = Arc::new(Policy { rewrite: Some(rewrite), ..(*policy).clone() });
         }
 
         let backend_field = claim.backend_field();

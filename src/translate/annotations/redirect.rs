@@ -21,8 +21,8 @@ pub(super) const RECORDS: &[&Annotation] = &[
 
 pub(in crate::translate) static REWRITE_TARGET: Typed<String> = Typed::new(
     Annotation::new("rewrite-target", Group::Redirects, Kind::Target).risk(Risk::Medium).doc(
-        "The path that endpoints see; `$1` to `$9` are what the groups of the path matched. It makes all paths of \
-             the host regular expressions.",
+        "The path that endpoints see; `$1` to `$9` are what the groups of the path matched, `$name` is a named group \
+             or a variable, such as `$host`. It makes all paths of the host regular expressions.",
     ),
     value::rewrite_target,
 );

@@ -33,7 +33,7 @@ pub enum Kind {
     Pattern,
     /// A path that begins with `/`.
     Path,
-    /// A path in which groups of a pattern are replaced.
+    /// A path in which groups of a pattern and variables are replaced.
     Target,
     /// A status of an answer.
     Status,
@@ -69,7 +69,7 @@ impl Kind {
             Self::Values => "value, or several between `||`".to_owned(),
             Self::Pattern => "regular expression".to_owned(),
             Self::Path => "path".to_owned(),
-            Self::Target => "path with `$1` to `$9`".to_owned(),
+            Self::Target => "path with groups and variables".to_owned(),
             Self::Status => "status".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Networks => "networks".to_owned(),
@@ -101,7 +101,8 @@ impl Kind {
             Self::Pattern => "Write a regular expression that compiles, such as `^v[0-9]+$`".to_owned(),
             Self::Path => "Write a path that begins with `/`".to_owned(),
             Self::Target => {
-                "Write a path of letters, digits, `/`, `.`, `_`, `~`, `:`, `-` and `$1` to `$9`; the query is kept anyway"
+                "Write a path of letters, digits, `/`, `.`, `_`, `~`, `:`, `-`, `$1` to `$9` for groups of the path and \
+                 variables that Serin has, such as `$host`; the query is kept anyway"
                     .to_owned()
             }
             Self::Status => "Write a status of a redirect, such as `\"302\"`".to_owned(),

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use crate::{
     key::{Hostname, PathType},
     problem::{Level, Problem, Reason},
-    route::{Pattern, PatternFlags},
+    route::{Pattern, PatternFlags, Rewrite},
     translate::{
+        annotations::{REWRITE_TARGET, shown},
         claim::{Claim, shown_host},
         host::Pass,
     },
@@ -92,6 +93,50 @@ impl Pass<'_> {
         pattern
     }
 
+    /// The rewrite of a path. None where there is none, or where it cannot be used, which is told.
+    pub(super) fn rewrite(&mut self, claim: &Claim<'_>) -> Option<Rewrite> {
+        let target = claim.rewrite()?;
+        let path = &claim.path.path;
+        let rewrite = Pattern::new(path, PatternFlags::REWRITE)
+            .map_err(|fault| fault.to_string())
+            .and_then(|pattern| Rewrite::new(pattern, &target).map_err(|fault| fault.to_string()));
+        let (level, fault, effect, mend) = match &rewrite {
+            Ok(applied) => {
+                let Some((group, groups)) = applied.missing_group() else { return rewrite.ok() };
+                let has = match groups {
+                    0 => "no group".to_owned(),
+                    1 => "one group".to_owned(),
+                    groups => format!("{groups} groups"),
+                };
+                (
+                    Level::Warning,
+                    format!("`${group}` is always empty: `{path}` has {has}"),
+                    format!("Endpoints see `{target}` without it"),
+                    claim.with_group(group).map_or_else(
+                        || "Write a path that has the group, or remove it here".to_owned(),
+                        |path| format!("Write the path as `{path}`"),
+                    ),
+                )
+            }
+            Err(fault) => (
+                Level::Error,
+                format!("{} cannot be what `{path}` is replaced with: {fault}", shown(&target)),
+                "Endpoints see the path that the client sent".to_owned(),
+                REWRITE_TARGET.annotation.kind.mend(),
+            ),
+        };
+        self.tell(Problem {
+            object: claim.ingress.key.clone(),
+            field: format!("metadata.annotations[{}/rewrite-target]", self.options.annotation_prefix),
+            level,
+            reason: Reason::InvalidValue,
+            fault,
+            effect,
+            mend,
+        });
+        rewrite.ok()
+    }
+
     /// Tells of a path that looks like a regular expression on a host where it is none.
     pub(super) fn tell_if_regex(&mut self, claim: &Claim<'_>) {
         let path = &claim.path.path;
@@ -121,6 +166,19 @@ impl Claim<'_> {
     fn is_widened(&self, own: bool) -> bool {
         let all = !self.path.exact && *self.path.path == *"/";
         (self.path.exact || !own) && !all && !self.looks_like_regex()
+    }
+
+    /// The path with a group for what is below it, as it is usually written where the target has just `$1`, or `$2`.
+    fn with_group(&self, group: usize) -> Option<String> {
+        let path = self.path.path.trim_end_matches('/');
+        if self.default || self.looks_like_regex() {
+            return None;
+        }
+        match group {
+            1 => Some(format!("{path}/(.*)")),
+            2 if !path.is_empty() => Some(format!("{path}(/|$)(.*)")),
+            _ => None,
+        }
     }
 
     /// The regular expression that takes what the path says, but for the case of letters.
