@@ -15,8 +15,9 @@ use crate::{
 
 use super::{
     Chosen, HostOutput, Options, Read, Use,
+    claim::shown_host,
     class::{Whose, whose},
-    hosts::{has_rules, rules_of, twin_of},
+    hosts::{has_rules, host_of, rules_of, twin_of},
     settings::Settings,
 };
 
@@ -157,9 +158,41 @@ impl<'a> Pass<'a> {
             });
         }
         if let Some(stable) = seen.settings.stable() {
+            self.tell_pathless_rules(ingress);
             self.tell_secret(ingress, stable);
             self.tell_idle_secret(ingress, stable);
             self.tell_tls(seen);
+        }
+    }
+
+    /// Tells an Ingress without a default backend which of its rules name no path, and one that serves nothing at all.
+    fn tell_pathless_rules(&mut self, ingress: &Observed<Ingress>) {
+        let spec = ingress.spec.as_ref();
+        if spec.is_some_and(|spec| spec.default_backend.is_some()) {
+            return;
+        }
+        let mut told = Vec::new();
+        for (index, rule) in spec.iter().flat_map(|spec| &spec.rules).flatten().enumerate() {
+            let Ok(host) = host_of(rule.host.as_deref()) else { continue };
+            if rule.http.as_ref().is_none_or(|http| http.paths.is_empty()) {
+                let effect =
+                    format!("Requests for {} are answered 404 where no other rule names it", shown_host(&host));
+                told.push((format!("spec.rules[{index}]"), "The rule names no path", effect));
+            }
+        }
+        if !has_rules(ingress) {
+            told.push(("spec".to_owned(), "The Ingress has no rule", "It serves nothing".to_owned()));
+        }
+        for (field, fault, effect) in told {
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field,
+                level: Level::Error,
+                reason: Reason::Unsupported,
+                fault: format!("{fault}, and there is no default backend"),
+                effect,
+                mend: "Write a path and its backend, or a default backend".to_owned(),
+            });
         }
     }
 
