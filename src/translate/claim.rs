@@ -21,6 +21,10 @@ use super::{
 /// The characters besides letters and digits that Exact and Prefix paths may have where ingress-nginx validates them.
 const STRICT: &str = "/._-";
 
+/// What follows for a path that cannot be served.
+pub(super) const NOT_THERE: &str =
+    "It counts as not there: requests go to the next path of the host that fits, or are answered 404";
+
 /// A path that an Ingress wants to serve.
 #[derive(Debug)]
 pub(super) struct Claim<'s> {
@@ -144,14 +148,14 @@ impl<'a> Pass<'a> {
                     format!("`{other}` is no type of a path")
                 };
                 let types = "Write `Exact`, `Prefix` or `ImplementationSpecific`";
-                problem(&format!("{field}.pathType"), Level::Error, fault, "The path is not served", types);
+                problem(&format!("{field}.pathType"), Level::Error, fault, NOT_THERE, types);
                 return None;
             }
         };
         let field = format!("{field}.path");
         if !text.starts_with('/') {
             let fault = format!("`{text}` does not begin with `/`");
-            problem(&field, Level::Error, fault, "The path is not served", "Write a path that begins with `/`");
+            problem(&field, Level::Error, fault, NOT_THERE, "Write a path that begins with `/`");
             return None;
         }
         let strict = |c: char| c.is_ascii_alphanumeric() || STRICT.contains(c);
@@ -188,7 +192,7 @@ impl<'a> Pass<'a> {
                 level: Level::Error,
                 reason: Reason::Unsupported,
                 fault,
-                effect: "The path is not served".to_owned(),
+                effect: NOT_THERE.to_owned(),
                 mend: mend.to_owned(),
             });
         }

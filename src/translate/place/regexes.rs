@@ -8,7 +8,7 @@ use crate::{
     route::{Pattern, PatternFlags, Rewrite},
     translate::{
         annotations::{REWRITE_TARGET, shown},
-        claim::{Claim, shown_host},
+        claim::{Claim, NOT_THERE, shown_host},
         host::Pass,
     },
 };
@@ -59,7 +59,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Compiles a path of a host whose paths are regular expressions.
+    /// Compiles a path of a host whose paths are regular expressions. Where that fails, a path that is to be closed is
+    /// closed as far as its text is plain, so that no other path of the host opens it.
     pub(super) fn path_pattern(&mut self, claim: &Claim<'_>) -> Option<Pattern> {
         let path = &claim.path.path;
         let (level, reason, fault, effect, mend, pattern) = match Pattern::new(path, PatternFlags::PATH) {
@@ -67,19 +68,26 @@ impl Pass<'_> {
                 Level::Warning,
                 Reason::Differs,
                 format!("`{path}` needs look-around, back-references or the like"),
-                "It is searched within a limit; a search that is given up found nothing",
+                "It is searched within a limit; a search that is given up found nothing".to_owned(),
                 "Write it without them",
                 Some(pattern),
             ),
             Ok(pattern) => return Some(pattern),
-            Err(fault) => (
-                Level::Error,
-                Reason::InvalidValue,
-                format!("`{path}` is no regular expression that can be used: {fault}"),
-                "The path is not served",
-                "Correct it; all paths of a host with `use-regex` or `rewrite-target` are regular expressions",
-                None,
-            ),
+            Err(fault) => {
+                let plain = claim.plain_start();
+                let closed = Pattern::new(plain, PatternFlags::PATH).ok().filter(|_| claim.stable.closed);
+                (
+                    Level::Error,
+                    Reason::InvalidValue,
+                    format!("`{path}` is no regular expression that can be used: {fault}"),
+                    match closed {
+                        Some(_) => format!("All that begins with `{plain}` is closed: it answers 503"),
+                        None => NOT_THERE.to_owned(),
+                    },
+                    "Correct it; all paths of a host with `use-regex` or `rewrite-target` are regular expressions",
+                    closed,
+                )
+            }
         };
         self.tell(Problem {
             object: claim.ingress.key.clone(),
@@ -87,7 +95,7 @@ impl Pass<'_> {
             level,
             reason,
             fault,
-            effect: effect.to_owned(),
+            effect,
             mend: mend.to_owned(),
         });
         pattern
@@ -97,9 +105,8 @@ impl Pass<'_> {
     pub(super) fn rewrite(&mut self, claim: &Claim<'_>) -> Option<Rewrite> {
         let target = claim.rewrite()?;
         let path = &claim.path.path;
-        let rewrite = Pattern::new(path, PatternFlags::REWRITE)
-            .map_err(|fault| fault.to_string())
-            .and_then(|pattern| Rewrite::new(pattern, &target).map_err(|fault| fault.to_string()));
+        // Where it does not compile, that is told of the path.
+        let rewrite = Rewrite::new(Pattern::new(path, PatternFlags::REWRITE).ok()?, &target);
         let (level, fault, effect, mend) = match &rewrite {
             Ok(applied) => {
                 let Some((group, groups)) = applied.missing_group() else { return rewrite.ok() };
@@ -160,6 +167,17 @@ impl Pass<'_> {
 impl Claim<'_> {
     fn looks_like_regex(&self) -> bool {
         self.path.path.contains(['*', '(', '[', '|', '^', '$', '\\', '+'])
+    }
+
+    /// The path up to what is no plain letter in a regular expression. One that may be left out is not part of it.
+    fn plain_start(&self) -> &str {
+        let path = &*self.path.path;
+        let Some(end) = path.find(['\\', '^', '$', '[', '|', '(', ')', '?', '*', '+', '{']) else { return path };
+        let mut start = path[..end].chars();
+        if path[end..].starts_with(['?', '*', '{']) {
+            start.next_back();
+        }
+        start.as_str()
     }
 
     /// Whether it takes more than it says as a regular expression; `own` is whether its Ingress asks for that.
