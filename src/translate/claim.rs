@@ -265,7 +265,7 @@ pub(super) fn stands_twice(ingress: &Observed<Ingress>, field: &str, path: &Path
     without_effect(ingress, field, fault, "Remove one of them")
 }
 
-fn without_effect(ingress: &Observed<Ingress>, field: &str, fault: String, mend: &str) -> Problem {
+pub(super) fn without_effect(ingress: &Observed<Ingress>, field: &str, fault: String, mend: &str) -> Problem {
     Problem {
         object: ingress.key.clone(),
         field: field.to_owned(),

@@ -1,6 +1,9 @@
 //! Places: from claims to the routes of a host.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey, RouteId},
@@ -29,6 +32,8 @@ pub(super) struct Placed<'s> {
 struct Ground {
     /// Whether its paths are regular expressions.
     regex: bool,
+    /// The paths that are exact.
+    exact: BTreeSet<Arc<str>>,
     /// Whether it has a certificate.
     certificate: bool,
     /// Whether all its paths are closed.
@@ -43,10 +48,14 @@ impl<'a> Pass<'a> {
         let claims = self.claims(source, seen);
         let ground = Ground {
             regex: claims.iter().any(Claim::wants_regex),
+            exact: claims.iter().filter(|claim| claim.path.exact).map(|claim| claim.path.path.clone()).collect(),
             certificate: seen.iter().any(|seen| seen.has_certificate(source)),
             closed: self.closed(source, seen, &claims),
         };
-        self.tell_widened(source, &claims);
+        if ground.regex {
+            self.tell_widened(source, &claims);
+            self.tell_same_pattern(source, &claims);
+        }
         let app_root = self.app_root(source, seen);
 
         let mut serving = seen.iter().filter(|seen| seen.serves(source)).filter_map(|seen| seen.settings.stable());
@@ -110,7 +119,7 @@ impl<'a> Pass<'a> {
         let (key, stable) = (&claim.ingress.key, claim.stable);
         let path = claim.path.path.clone();
         let rule = if ground.regex {
-            PathRule::Regex(self.path_pattern(&claim)?)
+            PathRule::Regex(self.path_pattern(&claim, ground.exact.contains(&path))?)
         } else if claim.path.exact {
             PathRule::Exact(path.clone())
         } else {

@@ -8,7 +8,7 @@ use crate::{
     route::{Pattern, PatternFlags, Rewrite},
     translate::{
         annotations::{REWRITE_TARGET, shown},
-        claim::{Claim, NOT_THERE, shown_host},
+        claim::{Claim, NOT_THERE, shown_host, without_effect},
         host::Pass,
     },
 };
@@ -59,11 +59,32 @@ impl Pass<'_> {
         }
     }
 
-    /// Compiles a path of a host whose paths are regular expressions. Where that fails, a path that is to be closed is
-    /// closed as far as its text is plain, so that no other path of the host opens it.
-    pub(super) fn path_pattern(&mut self, claim: &Claim<'_>) -> Option<Pattern> {
+    /// Tells of a path that is the same regular expression as one before it, since one of the two is exact: regular
+    /// expressions know no difference.
+    pub(super) fn tell_same_pattern(&mut self, host: &Hostname, claims: &[Claim<'_>]) {
+        for (at, claim) in claims.iter().enumerate() {
+            let Some(owner) = claims[..at].iter().find(|other| other.path.path == claim.path.path) else { continue };
+            let (exact, prefix) = if claim.path.exact { (claim, owner) } else { (owner, claim) };
+            if prefix.leaves_exact() {
+                continue;
+            }
+            let pattern = exact.as_pattern();
+            let (path, owner) = (&claim.path.path, &owner.ingress.key);
+            let fault = format!("`{path}` on {} is the regular expression of {owner} already", shown_host(host));
+            let mend = format!("Write `{pattern}` with `pathType: ImplementationSpecific` instead of the exact path");
+            let problem = without_effect(claim.ingress, &claim.field, fault, &mend);
+            self.tell(problem);
+        }
+    }
+
+    /// Compiles a path of a host whose paths are regular expressions; `exact` is whether the host has it as an exact one
+    /// too. Where that fails, a path that is to be closed is closed as far as its text is plain, so that no other path of
+    /// the host opens it.
+    pub(super) fn path_pattern(&mut self, claim: &Claim<'_>, exact: bool) -> Option<Pattern> {
         let path = &claim.path.path;
-        let (level, reason, fault, effect, mend, pattern) = match Pattern::new(path, PatternFlags::PATH) {
+        let below = (exact && claim.leaves_exact()).then(|| format!("{path}/"));
+        let source = below.as_deref().unwrap_or(path);
+        let (level, reason, fault, effect, mend, pattern) = match Pattern::new(source, PatternFlags::PATH) {
             Ok(pattern) if pattern.backtracks() => (
                 Level::Warning,
                 Reason::Differs,
@@ -165,6 +186,12 @@ impl Pass<'_> {
 // === impl Claim ===
 
 impl Claim<'_> {
+    /// Whether it leaves requests of just its path to an exact one, and takes what is below: a prefix whose Ingress asks
+    /// for no regular expressions (`updateServerLocations` in ingress-nginx's `controller.go`).
+    fn leaves_exact(&self) -> bool {
+        self.path_type == PathType::Prefix && !self.wants_regex() && !self.path.path.ends_with('/')
+    }
+
     fn looks_like_regex(&self) -> bool {
         self.path.path.contains(['*', '(', '[', '|', '^', '$', '\\', '+'])
     }
