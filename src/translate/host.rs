@@ -18,7 +18,7 @@ use super::{
     claim::shown_host,
     class::{Whose, whose},
     hosts::{has_rules, host_of, rules_of, twin_of},
-    settings::Settings,
+    settings::{Settings, Stable},
 };
 
 /// The translation of one host, while it goes on.
@@ -159,6 +159,7 @@ impl<'a> Pass<'a> {
         }
         if let Some(stable) = seen.settings.stable() {
             self.tell_pathless_rules(ingress);
+            self.tell_no_twin(ingress, stable);
             self.tell_secret(ingress, stable);
             self.tell_idle_secret(ingress, stable);
             self.tell_tls(seen);
@@ -192,6 +193,23 @@ impl<'a> Pass<'a> {
                 fault: format!("{fault}, and there is no default backend"),
                 effect,
                 mend: "Write a path and its backend, or a default backend".to_owned(),
+            });
+        }
+    }
+
+    /// Tells that no host of an Ingress has a twin that could be redirected (`from-to-www-redirect`).
+    fn tell_no_twin(&mut self, ingress: &Observed<Ingress>, stable: &Stable) {
+        let mut hosts = rules_of(ingress).filter_map(|(_, host)| host.ok());
+        if stable.www_redirect && !hosts.any(|host| twin_of(&host).is_some()) {
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("from-to-www-redirect"),
+                level: Level::Warning,
+                reason: Reason::Unsupported,
+                fault: "Only a host with a whole name has a twin with or without `www.`, and the Ingress has none"
+                    .to_owned(),
+                effect: "No host is redirected".to_owned(),
+                mend: "Write a rule with a whole name, or remove the annotation".to_owned(),
             });
         }
     }
