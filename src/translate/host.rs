@@ -160,6 +160,7 @@ impl<'a> Pass<'a> {
         if let Some(stable) = seen.settings.stable() {
             self.tell_pathless_rules(ingress);
             self.tell_no_twin(ingress, stable);
+            self.tell_wildcard_aliases(ingress, stable);
             self.tell_secret(ingress, stable);
             self.tell_idle_secret(ingress, stable);
             self.tell_tls(seen);
@@ -214,6 +215,22 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Tells of wildcards among the aliases, of which nginx takes more than ours are.
+    fn tell_wildcard_aliases(&mut self, ingress: &Observed<Ingress>, stable: &Stable) {
+        for alias in &stable.aliases {
+            let Some(suffix) = alias.wildcard_suffix() else { continue };
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("server-alias"),
+                level: Level::Warning,
+                reason: Reason::Differs,
+                fault: format!("`{alias}` is a wildcard for any number of labels in ingress-nginx"),
+                effect: format!("It is one for a single label: for `a.{suffix}`, not for `a.b.{suffix}`"),
+                mend: "Write deeper names too, if they are asked for".to_owned(),
+            });
+        }
+    }
+
     /// The host that this one is an alias of (`server-alias`), by the oldest Ingress that says so.
     fn alias(&mut self, seen: &[Seen<'a>], served: bool) -> Option<(Hostname, &'a ObjectKey)> {
         let mut source: Option<(Hostname, &'a ObjectKey)> = None;
@@ -237,12 +254,29 @@ impl<'a> Pass<'a> {
                 }
                 (Some(own), _) => {
                     source.get_or_insert_with(|| (own.clone(), &ingress.key));
+                    self.tell_other_hosts(ingress, own);
                     continue;
                 }
             };
             self.tell_annotation(&ingress.key, "server-alias", fault, effect, "Remove the alias");
         }
         source
+    }
+
+    /// Tells that this host is an alias of just the first host of an Ingress that has several.
+    fn tell_other_hosts(&mut self, ingress: &Observed<Ingress>, own: &Hostname) {
+        let mut hosts = rules_of(ingress).filter_map(|(_, host)| host.ok());
+        if let Some(other) = hosts.find(|host| !host.is_any() && host != own) {
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("server-alias"),
+                level: Level::Warning,
+                reason: Reason::Differs,
+                fault: format!("`{}` is an alias of several hosts, such as `{own}` and `{other}`", self.host),
+                effect: format!("It leads to the routes of `{own}` alone, the first of them"),
+                mend: "Move the host that it is another name of to an Ingress of its own".to_owned(),
+            });
+        }
     }
 
     /// The host that this one is redirected to (`from-to-www-redirect`), by the oldest Ingress that says so.

@@ -106,8 +106,8 @@ pub(in crate::translate) static SERVER_ALIAS: Typed<Vec<String>> = Typed::new(
     Annotation::new("server-alias", Group::Redirects, Kind::List)
         .on(Scope::Host)
         .risk(Risk::High)
-        .partly("Names and wildcards; regular expressions (`~…`) are refused.")
-        .doc("Further names of the host, between commas."),
+        .partly("Names, and wildcards for one label; regular expressions (`~…`) are refused.")
+        .doc("Further names of the host, between commas; of an Ingress with several hosts, of the first."),
     value::list,
 );
 
