@@ -18,9 +18,6 @@ use super::{
     settings::{Settings, Stable},
 };
 
-/// The characters besides letters and digits that Exact and Prefix paths may have where ingress-nginx validates them.
-const STRICT: &str = "/._-";
-
 /// What follows for a path that cannot be served.
 pub(super) const NOT_THERE: &str =
     "It counts as not there: requests go to the next path of the host that fits, or are answered 404";
@@ -124,15 +121,15 @@ impl<'a> Pass<'a> {
         tell: bool,
     ) -> Option<(PathKey, PathType)> {
         let text = path.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
-        let mut problem = |field: &str, level, fault: String, effect: &str, mend: &str| {
+        let mut problem = |field: &str, fault: String, mend: &str| {
             if tell {
                 self.tell(Problem {
                     object: object.clone(),
                     field: field.to_owned(),
-                    level,
+                    level: Level::Error,
                     reason: Reason::InvalidValue,
                     fault,
-                    effect: effect.to_owned(),
+                    effect: NOT_THERE.to_owned(),
                     mend: mend.to_owned(),
                 });
             }
@@ -148,25 +145,14 @@ impl<'a> Pass<'a> {
                     format!("`{other}` is no type of a path")
                 };
                 let types = "Write `Exact`, `Prefix` or `ImplementationSpecific`";
-                problem(&format!("{field}.pathType"), Level::Error, fault, NOT_THERE, types);
+                problem(&format!("{field}.pathType"), fault, types);
                 return None;
             }
         };
-        let field = format!("{field}.path");
         if !text.starts_with('/') {
             let fault = format!("`{text}` does not begin with `/`");
-            problem(&field, Level::Error, fault, NOT_THERE, "Write a path that begins with `/`");
+            problem(&format!("{field}.path"), fault, "Write a path that begins with `/`");
             return None;
-        }
-        let strict = |c: char| c.is_ascii_alphanumeric() || STRICT.contains(c);
-        if path_type != PathType::ImplementationSpecific && !text.chars().all(strict) {
-            problem(
-                &field,
-                Level::Warning,
-                format!("`{text}` has more than letters, digits, `.`, `_`, `-` and `/`"),
-                "It is compared as it is written; ingress-nginx refuses the object",
-                "Write `pathType: ImplementationSpecific` for a regular expression, or a plain path",
-            );
         }
         Some((PathKey { path: text.into(), exact: path_type == PathType::Exact }, path_type))
     }

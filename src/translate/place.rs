@@ -126,6 +126,7 @@ impl<'a> Pass<'a> {
             self.tell_if_regex(&claim);
             PathRule::Prefix(path.clone())
         };
+        self.tell_if_strange(&claim, ground.regex);
         if !ground.regex {
             self.tell_unreachable(&claim);
         }

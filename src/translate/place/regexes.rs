@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// The characters besides letters and digits that Exact and Prefix paths may have where ingress-nginx validates them.
+const STRICT: &str = "/._-";
+
 // === impl Pass ===
 
 impl Pass<'_> {
@@ -165,12 +168,44 @@ impl Pass<'_> {
         rewrite.ok()
     }
 
+    /// Tells of an exact path or a prefix with letters that ingress-nginx has only in regular expressions.
+    pub(super) fn tell_if_strange(&mut self, claim: &Claim<'_>, regex: bool) {
+        let path = &claim.path.path;
+        let strict = |c: char| c.is_ascii_alphanumeric() || STRICT.contains(c);
+        if claim.path_type == PathType::ImplementationSpecific || path.chars().all(strict) {
+            return;
+        }
+        let (is, mend) = if regex {
+            ("It is a regular expression here", "Write `pathType: ImplementationSpecific`")
+        } else {
+            (
+                "It is compared as it is written",
+                "Write `pathType: ImplementationSpecific` for a regular expression, or a plain path",
+            )
+        };
+        self.tell(Problem {
+            object: claim.ingress.key.clone(),
+            field: format!("{}.path", claim.field),
+            level: Level::Warning,
+            reason: Reason::InvalidValue,
+            fault: format!("`{path}` has more than letters, digits, `.`, `_`, `-` and `/`"),
+            effect: format!("{is}; ingress-nginx refuses the object"),
+            mend: mend.to_owned(),
+        });
+    }
+
     /// Tells of a path that looks like a regular expression on a host where it is none.
     pub(super) fn tell_if_regex(&mut self, claim: &Claim<'_>) {
         let path = &claim.path.path;
         if claim.path_type != PathType::ImplementationSpecific || !claim.looks_like_regex() {
             return;
         }
+        // As other controllers write a prefix.
+        let mend = match path.strip_suffix("/*") {
+            Some("") => "Write `/` with `pathType: Prefix`".to_owned(),
+            Some(prefix) => format!("Write `{prefix}` with `pathType: Prefix`"),
+            None => format!("Write `{}/use-regex: \"true\"` if it is one", self.options.annotation_prefix),
+        };
         self.tell(Problem {
             object: claim.ingress.key.clone(),
             field: format!("{}.path", claim.field),
@@ -178,7 +213,7 @@ impl Pass<'_> {
             reason: Reason::InvalidValue,
             fault: format!("`{path}` looks like a regular expression"),
             effect: "It is compared letter by letter".to_owned(),
-            mend: format!("Write `{}/use-regex: \"true\"` if it is one", self.options.annotation_prefix),
+            mend,
         });
     }
 }
