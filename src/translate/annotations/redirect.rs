@@ -74,7 +74,7 @@ pub(in crate::translate) static TEMPORAL_REDIRECT_CODE: Typed<u16> = Typed::new(
 pub(in crate::translate) static SSL_REDIRECT: Typed<bool> = Typed::new(
     Annotation::new("ssl-redirect", Group::Tls, Kind::Bool)
         .default("true")
-        .doc("Sends plain requests to https by 308, where the Ingress that serves the host has a `tls` section."),
+        .doc("Sends plain requests to https by 308, where any Ingress of the host has a `tls` section."),
     value::bool,
 );
 
