@@ -196,18 +196,24 @@ impl Claim<'_> {
 
     /// What the path is replaced with, if that is something else.
     pub(super) fn rewrite(&self) -> Option<Arc<str>> {
-        self.stable.rewrite_target.clone().filter(|target| *target != self.path.path)
+        self.stable.rewrite_target.clone().filter(|target| *target != self.path.path && !self.is_lone_default())
     }
 
     /// Whether it makes the paths of its host regular expressions.
     pub(super) fn wants_regex(&self) -> bool {
-        self.stable.use_regex || self.rewrite().is_some()
+        (self.stable.use_regex && !self.is_lone_default()) || self.rewrite().is_some()
+    }
+
+    /// Whether it is the default backend of an Ingress without rules: as in ingress-nginx, nothing is rewritten or redirected
+    /// there, which would be so for all hosts that nobody names.
+    pub(super) fn is_lone_default(&self) -> bool {
+        self.default && !has_rules(self.ingress)
     }
 
     /// What a default backend is told that gave way to a path `/` of another Ingress. In ingress-nginx, that of an Ingress
     /// without rules has all of `/` (`createServers` in `controller.go`).
     fn gave_way_to(&self, owner: &Claim<'_>, host: &Hostname) -> Problem {
-        let (level, effect) = if has_rules(self.ingress) {
+        let (level, effect) = if !self.is_lone_default() {
             (Level::Warning, "It gets no request there")
         } else {
             (Level::Error, "It gets no request; in ingress-nginx it would have them all")

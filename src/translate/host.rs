@@ -15,6 +15,7 @@ use crate::{
 
 use super::{
     Chosen, HostOutput, Options, Read, Use,
+    annotations::{APP_ROOT, PERMANENT_REDIRECT, REWRITE_TARGET, TEMPORAL_REDIRECT, USE_REGEX},
     claim::shown_host,
     class::{Whose, whose},
     hosts::{has_rules, host_of, rules_of, twin_of},
@@ -159,6 +160,7 @@ impl<'a> Pass<'a> {
         }
         if let Some(stable) = seen.settings.stable() {
             self.tell_pathless_rules(ingress);
+            self.tell_lone_default(ingress);
             self.tell_no_twin(ingress, stable);
             self.tell_wildcard_aliases(ingress, stable);
             self.tell_secret(ingress, stable);
@@ -194,6 +196,38 @@ impl<'a> Pass<'a> {
                 fault: format!("{fault}, and there is no default backend"),
                 effect,
                 mend: "Write a path and its backend, or a default backend".to_owned(),
+            });
+        }
+    }
+
+    /// Tells which annotations have no effect on the default backend of an Ingress without rules.
+    fn tell_lone_default(&mut self, ingress: &Observed<Ingress>) {
+        if has_rules(ingress) {
+            return;
+        }
+        for annotation in [
+            &REWRITE_TARGET.annotation,
+            &USE_REGEX.annotation,
+            &APP_ROOT.annotation,
+            &PERMANENT_REDIRECT.annotation,
+            &TEMPORAL_REDIRECT.annotation,
+        ] {
+            let full_name = annotation.full_name(&self.options.annotation_prefix);
+            let value = ingress.metadata.annotations.as_ref().and_then(|all| all.get(&full_name));
+            if value.is_none_or(|value| matches!(value.trim(), "" | "false")) {
+                continue;
+            }
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation(annotation.name),
+                level: Level::Warning,
+                reason: Reason::Unsupported,
+                fault: format!(
+                    "`{}` has no effect on the default backend of an Ingress without rules",
+                    annotation.name
+                ),
+                effect: "It is ignored, as in ingress-nginx: it would count for all hosts that nobody names".to_owned(),
+                mend: "Remove it, or write a rule for `/` without a host".to_owned(),
             });
         }
     }

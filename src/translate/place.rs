@@ -16,6 +16,7 @@ use super::{
     backend::Backend,
     claim::{Claim, shown_host},
     host::{Pass, Seen},
+    hosts::has_rules,
 };
 
 mod regexes;
@@ -77,7 +78,7 @@ impl<'a> Pass<'a> {
     /// Where `/` of a host is redirected to, by the oldest Ingress that says so. Those that say something else are told.
     fn app_root(&mut self, host: &Hostname, seen: &[Seen<'a>]) -> Option<Arc<str>> {
         let mut chosen: Option<(&Arc<str>, &ObjectKey)> = None;
-        for Seen { ingress, settings } in seen.iter().filter(|seen| seen.serves(host)) {
+        for Seen { ingress, settings } in seen.iter().filter(|seen| seen.serves(host) && has_rules(seen.ingress)) {
             let Some(root) = settings.stable().and_then(|stable| stable.app_root.as_ref()) else { continue };
             match chosen {
                 Some((other, older)) if other != root => {
@@ -136,7 +137,8 @@ impl<'a> Pass<'a> {
         let ssl = ssl && !exempt;
         let policy = policies.entry((key.clone(), ssl)).or_insert_with(|| {
             let ssl_redirect = if ssl { SslRedirect::On } else { SslRedirect::Off };
-            Arc::new(Policy { ssl_redirect, ..stable.policy.clone() })
+            let redirect = stable.policy.redirect.clone().filter(|_| !claim.is_lone_default());
+            Arc::new(Policy { ssl_redirect, redirect, ..stable.policy.clone() })
         });
         let mut policy = policy.clone();
         if let Some(rewrite) = self.rewrite(&claim) {
