@@ -44,9 +44,10 @@ pub(in crate::translate) static APP_ROOT: Typed<String> = Typed::new(
 );
 
 pub(in crate::translate) static PERMANENT_REDIRECT: Typed<String> = Typed::new(
-    Annotation::new("permanent-redirect", Group::Redirects, Kind::Url)
-        .risk(Risk::Medium)
-        .doc("Answers every request with a redirect to this URL."),
+    Annotation::new("permanent-redirect", Group::Redirects, Kind::Url).risk(Risk::Medium).doc(
+        "Answers every request of its paths with a redirect to this URL. What no path of the host takes is answered \
+             404; ingress-nginx redirects that too, where the oldest Ingress of the host has the annotation.",
+    ),
     value::url,
 );
 
@@ -60,7 +61,7 @@ pub(in crate::translate) static PERMANENT_REDIRECT_CODE: Typed<u16> = Typed::new
 pub(in crate::translate) static TEMPORAL_REDIRECT: Typed<String> = Typed::new(
     Annotation::new("temporal-redirect", Group::Redirects, Kind::Url)
         .risk(Risk::Medium)
-        .doc("Answers every request with a redirect to this URL; it wins over `permanent-redirect`."),
+        .doc("As `permanent-redirect`, by 302; it wins over that."),
     value::url,
 );
 
@@ -72,9 +73,10 @@ pub(in crate::translate) static TEMPORAL_REDIRECT_CODE: Typed<u16> = Typed::new(
 );
 
 pub(in crate::translate) static SSL_REDIRECT: Typed<bool> = Typed::new(
-    Annotation::new("ssl-redirect", Group::Tls, Kind::Bool)
-        .default("true")
-        .doc("Sends plain requests to https by 308, where any Ingress of the host has a `tls` section."),
+    Annotation::new("ssl-redirect", Group::Tls, Kind::Bool).default("true").doc(
+        "Sends plain requests to https by 308, where any Ingress of the host has a `tls` section; what no path \
+             takes is answered 404, where ingress-nginx redirects that too.",
+    ),
     value::bool,
 );
 
