@@ -1,6 +1,6 @@
 //! Paths that are regular expressions, and those that look like it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     key::{Hostname, PathType},
@@ -22,18 +22,22 @@ impl Pass<'_> {
     /// Tells the Ingresses of a host whose paths take more than they say, since they are regular expressions: all plain
     /// ones of an Ingress that does not ask for that, exact ones also of one that does. Each is told once.
     pub(super) fn tell_widened(&mut self, host: &Hostname, claims: &[Claim<'_>]) {
-        let asking = || claims.iter().filter(|claim| claim.wants_regex()).map(|claim| &claim.ingress.key);
-        let Some(by) = asking().next() else { return };
-        let mut told = BTreeSet::new();
+        let Some(first) = claims.iter().find(|claim| claim.wants_regex()) else { return };
+        let by = &first.ingress.key;
+        let asking: BTreeSet<_> =
+            claims.iter().filter(|claim| claim.wants_regex()).map(|claim| &claim.ingress.key).collect();
+        let mut widened: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for claim in claims {
             let key = &claim.ingress.key;
-            let own = asking().any(|asking| asking == key);
-            if !claim.is_widened(own) || !told.insert(key) {
-                continue;
+            if claim.is_widened(asking.contains(key)) {
+                widened.entry(key).or_default().push(claim);
             }
-            let others = claims.iter().filter(|other| other.ingress.key == *key && other.is_widened(own)).count() - 1;
+        }
+        for (key, claims) in widened {
+            let [claim, others @ ..] = &*claims else { continue };
+            let own = asking.contains(key);
             let path = &claim.path.path;
-            let also = match others {
+            let also = match others.len() {
                 0 => String::new(),
                 1 => ", and so does another path of the Ingress".to_owned(),
                 others => format!(", and so do {others} other paths of the Ingress"),
@@ -65,8 +69,12 @@ impl Pass<'_> {
     /// Tells of a path that is the same regular expression as one before it, since one of the two is exact: regular
     /// expressions know no difference.
     pub(super) fn tell_same_pattern(&mut self, host: &Hostname, claims: &[Claim<'_>]) {
-        for (at, claim) in claims.iter().enumerate() {
-            let Some(owner) = claims[..at].iter().find(|other| other.path.path == claim.path.path) else { continue };
+        let mut owners = BTreeMap::new();
+        for claim in claims {
+            let owner = *owners.entry(&claim.path.path).or_insert(claim);
+            if owner.path == claim.path {
+                continue;
+            }
             let (exact, prefix) = if claim.path.exact { (claim, owner) } else { (owner, claim) };
             if prefix.leaves_exact() {
                 continue;
