@@ -52,7 +52,7 @@ pub enum Reason {
     NotYet,
     /// Refused on purpose, for good.
     Refused,
-    /// Honoured, with a difference to ingress-nginx.
+    /// Honoured, with a difference to ingress-nginx, or to what the field says by itself.
     Differs,
     /// Another object has the same host and path and is older.
     Conflict,

@@ -32,9 +32,10 @@ pub use self::{
     paths::{PathMatch, PathRule},
     pattern::{Captures, InvalidPattern, Pattern, PatternFlags},
     policy::{
-        Algorithm, Balance, HashInput, HashKey, HashPart, InvalidHashKey, Policy, Redirect, Retry, RetryOn, Rewrite,
+        Algorithm, Balance, HashInput, HashKey, HashPart, InvalidHashKey, Policy, Redirect, Retry, RetryOn,
         SslRedirect, Timeouts,
     },
+    rewrite::Rewrite,
     table::{Host, HostMatch, Table},
 };
 

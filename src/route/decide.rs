@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::{
-    AffinityPlan, Algorithm, Canary, ClientCertificates, Host, HostMatch, HostTable, PathMatch, Route, Side,
+    AffinityPlan, Algorithm, Canary, ClientCertificates, Host, HostMatch, HostTable, PathMatch, PathRule, Route, Side,
     SslRedirect, Table,
     choose::{self, Choice},
     fields, redirect,
-    rewrite::{self, Rewritten},
+    rewrite::Rewritten,
 };
 use crate::{draw::Draw, http, key::Hostname};
 
@@ -200,7 +200,7 @@ pub fn decide<'t, B, R>(
     let Some(choice) = choose::choose(route, request, draw, &up, trace) else {
         return answer(Some(route), Why::NoEndpoints);
     };
-    let rewritten = route.policy.rewrite.as_ref().and_then(|it| rewrite::rewrite(it, path, request));
+    let rewritten = route.policy.rewrite.as_ref().and_then(|it| it.apply(path, request));
     let target = match rewritten {
         Some(Rewritten::Redirect(location)) => return answer(Some(route), Why::Redirect { status: 302, location }),
         Some(Rewritten::Target(target)) => Some(target),
@@ -265,6 +265,10 @@ fn find_route<'t, B, R>(
 ) -> Option<(&'t Route<B, R>, PathMatch)> {
     let found = routes.find(path);
     if trace.watches() {
+        if routes.routes.iter().any(|route| matches!(route.path, PathRule::Regex(_))) {
+            let how = "the longest is tried first, in any case of letters";
+            trace.note(|| Step::Note(format!("the paths of the host are regular expressions: {how}")));
+        }
         for route in &routes.routes {
             let chosen = found.as_ref().is_some_and(|found| std::ptr::eq(&**found.route, &**route));
             let fits = route.path.fits(path, &route.id.path);

@@ -177,13 +177,19 @@ impl<B, R> HostBuilder<B, R> {
     /// Builds the index.
     ///
     /// Regexes are put in the order in which ingress-nginx tries them: by the length of the path as the Ingress writes
-    /// it, longest first, then by its text, last first, then as they were added.
+    /// it, longest first, then by its text, last first, then as they were added; a prefix that leaves its own path to an
+    /// exact one has a slash more than is written, and goes before that.
     #[must_use]
     pub fn build(mut self) -> HostTable<B, R> {
         if self.routes.iter().any(|route| matches!(route.path, PathRule::Regex(_))) {
+            let pattern = |route: &Route<B, R>| match &route.path {
+                PathRule::Regex(pattern) => pattern.as_str().len(),
+                PathRule::Exact(_) | PathRule::Prefix(_) => 0,
+            };
             self.routes.sort_by(|a, b| {
-                let (a, b) = (&a.id.path, &b.id.path);
-                b.len().cmp(&a.len()).then_with(|| b.cmp(a))
+                let (left, right) = (&a.id.path, &b.id.path);
+                let order = right.len().cmp(&left.len()).then_with(|| right.cmp(left));
+                order.then_with(|| pattern(b).cmp(&pattern(a)))
             });
         }
         let index = PathIndex::new(self.routes.iter().map(|route| (&route.path, &*route.id.path)));

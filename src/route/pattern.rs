@@ -149,6 +149,25 @@ impl Pattern {
         }
     }
 
+    /// How many groups it has, without the whole match.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        let all = match &self.engine.search {
+            Search::Linear(regex) => regex.captures_len(),
+            Search::Backtracking(regex) => regex.captures_len(),
+        };
+        all.saturating_sub(1)
+    }
+
+    /// The number of the group of a name.
+    #[must_use]
+    pub fn group_named(&self, name: &str) -> Option<usize> {
+        match &self.engine.search {
+            Search::Linear(regex) => regex.capture_names().position(|other| other == Some(name)),
+            Search::Backtracking(regex) => regex.capture_names().position(|other| other == Some(name)),
+        }
+    }
+
     /// How many searches were given up since the process began, by all patterns.
     #[must_use]
     pub fn exhausted() -> u64 {
@@ -220,15 +239,6 @@ impl<'t> Captures<'t> {
         match &self.0 {
             Found::Linear(captures) => captures.get(index).map_or(&[], |found| found.as_bytes()),
             Found::Backtracking(captures) => captures.get(index).map_or(&[], |found| found.as_bytes()),
-        }
-    }
-
-    /// What a named group matched; none where no group has that name.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Option<&'t [u8]> {
-        match &self.0 {
-            Found::Linear(captures) => captures.name(name).map(|found| found.as_bytes()),
-            Found::Backtracking(captures) => captures.name(name).map(|found| found.as_bytes()),
         }
     }
 }
@@ -389,8 +399,9 @@ mod tests {
             assert_eq!(captures.group(1), b"abc");
             assert_eq!(captures.group(2), b"");
             assert_eq!(captures.group(9), b"");
-            assert_eq!(captures.named("first"), Some(&b"abc"[..]));
-            assert_eq!(captures.named("second"), None);
+            assert_eq!(pattern.groups(), 2);
+            assert_eq!(pattern.group_named("first"), Some(1));
+            assert_eq!(pattern.group_named("second"), None);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{BackendProtocol, BackendTls, Pattern};
+use super::{BackendProtocol, BackendTls, Rewrite};
 
 /// The policy of a route. The defaults are ingress-nginx's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -46,17 +46,6 @@ pub enum SslRedirect {
     Off,
     /// `ssl-redirect` on a host that has a certificate, or `force-ssl-redirect`.
     On,
-}
-
-/// A replacement of the path (`rewrite-target`).
-///
-/// The pattern is searched in the decoded path, as nginx's `rewrite` does; the whole path is replaced, and the query
-/// is kept.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Rewrite {
-    pub pattern: Pattern,
-    /// The new path, in which `$1` to `$9` stand for what the groups of the pattern matched.
-    pub target: Arc<str>,
 }
 
 /// How long each step of an exchange with an endpoint may take.
@@ -220,20 +209,9 @@ impl HashKey {
             if dollar > 0 {
                 parts.push(HashPart::Text(rest[..dollar].into()));
             }
-            let after = &rest[dollar + 1..];
             let name;
-            (name, rest) = match after.strip_prefix('{') {
-                Some(braced) => braced.split_once('}').ok_or(InvalidHashKey::Unclosed)?,
-                None => {
-                    let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                    after.split_at(end)
-                }
-            };
-            if name.is_empty() {
-                return Err(InvalidHashKey::NoName);
-            }
-            let input = HashInput::named(name).ok_or_else(|| InvalidHashKey::Unknown(name.to_owned()))?;
-            parts.push(HashPart::Variable(input));
+            (name, rest) = variable_name(&rest[dollar + 1..])?;
+            parts.push(HashPart::Variable(HashInput::parse(name)?));
         }
         if !rest.is_empty() {
             parts.push(HashPart::Text(rest.into()));
@@ -245,9 +223,23 @@ impl HashKey {
     }
 }
 
+/// The name of the variable after a `$`, and what follows it.
+pub(super) fn variable_name(text: &str) -> Result<(&str, &str), InvalidHashKey> {
+    let (name, rest) = match text.strip_prefix('{') {
+        Some(braced) => braced.split_once('}').ok_or(InvalidHashKey::Unclosed)?,
+        None => text.split_at(text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())),
+    };
+    if name.is_empty() { Err(InvalidHashKey::NoName) } else { Ok((name, rest)) }
+}
+
 // === impl HashInput ===
 
 impl HashInput {
+    /// The variable of a name, or that there is none.
+    pub(super) fn parse(name: &str) -> Result<Self, InvalidHashKey> {
+        Self::named(name).ok_or_else(|| InvalidHashKey::Unknown(name.to_owned()))
+    }
+
     /// The variable of a name, without the `$`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

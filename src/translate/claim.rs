@@ -14,12 +14,13 @@ use crate::{
 
 use super::{
     host::{Pass, Seen},
-    hosts::host_of,
+    hosts::{has_rules, host_of},
     settings::{Settings, Stable},
 };
 
-/// The characters besides letters and digits that Exact and Prefix paths may have where ingress-nginx validates them.
-const STRICT: &str = "/._-";
+/// What follows for a path that cannot be served.
+pub(super) const NOT_THERE: &str =
+    "It counts as not there: requests go to the next path of the host that fits, or are answered 404";
 
 /// A path that an Ingress wants to serve.
 #[derive(Debug)]
@@ -58,7 +59,12 @@ impl<'a> Pass<'a> {
                     owners.insert(claim.path.clone(), claims.len());
                     claims.push(claim);
                 }
-                Some(owner) if claim.default && !owner.default => {}
+                Some(owner) if claim.default && !owner.default => {
+                    if claim.ingress.key != owner.ingress.key {
+                        let problem = claim.gave_way_to(owner, host);
+                        self.tell(problem);
+                    }
+                }
                 Some(owner) => {
                     let problem = claim.lost_to(owner, host);
                     self.tell(problem);
@@ -96,7 +102,7 @@ impl<'a> Pass<'a> {
                 }
             }
         }
-        let serves_all = host.is_any() && spec.rules.iter().flatten().next().is_none();
+        let serves_all = host.is_any() && !has_rules(ingress);
         if let Some(default) = spec.default_backend.as_ref().filter(|_| serves_all || seen.serves(host)) {
             let field = "spec.defaultBackend".to_owned();
             if let Some(backend) = self.service_of(&ingress.key, &field, default) {
@@ -115,15 +121,15 @@ impl<'a> Pass<'a> {
         tell: bool,
     ) -> Option<(PathKey, PathType)> {
         let text = path.path.as_deref().filter(|text| !text.is_empty()).unwrap_or("/");
-        let mut problem = |field: &str, level, fault: String, effect: &str, mend: &str| {
+        let mut problem = |field: &str, fault: String, mend: &str| {
             if tell {
                 self.tell(Problem {
                     object: object.clone(),
                     field: field.to_owned(),
-                    level,
+                    level: Level::Error,
                     reason: Reason::InvalidValue,
                     fault,
-                    effect: effect.to_owned(),
+                    effect: NOT_THERE.to_owned(),
                     mend: mend.to_owned(),
                 });
             }
@@ -139,25 +145,14 @@ impl<'a> Pass<'a> {
                     format!("`{other}` is no type of a path")
                 };
                 let types = "Write `Exact`, `Prefix` or `ImplementationSpecific`";
-                problem(&format!("{field}.pathType"), Level::Error, fault, "The path is not served", types);
+                problem(&format!("{field}.pathType"), fault, types);
                 return None;
             }
         };
-        let field = format!("{field}.path");
         if !text.starts_with('/') {
             let fault = format!("`{text}` does not begin with `/`");
-            problem(&field, Level::Error, fault, "The path is not served", "Write a path that begins with `/`");
+            problem(&format!("{field}.path"), fault, "Write a path that begins with `/`");
             return None;
-        }
-        let strict = |c: char| c.is_ascii_alphanumeric() || STRICT.contains(c);
-        if path_type != PathType::ImplementationSpecific && !text.chars().all(strict) {
-            problem(
-                &field,
-                Level::Warning,
-                format!("`{text}` has more than letters, digits, `.`, `_`, `-` and `/`"),
-                "It is compared as it is written; ingress-nginx refuses the object",
-                "Write `pathType: ImplementationSpecific` for a regular expression, or a plain path",
-            );
         }
         Some((PathKey { path: text.into(), exact: path_type == PathType::Exact }, path_type))
     }
@@ -183,7 +178,7 @@ impl<'a> Pass<'a> {
                 level: Level::Error,
                 reason: Reason::Unsupported,
                 fault,
-                effect: "The path is not served".to_owned(),
+                effect: NOT_THERE.to_owned(),
                 mend: mend.to_owned(),
             });
         }
@@ -201,12 +196,38 @@ impl Claim<'_> {
 
     /// What the path is replaced with, if that is something else.
     pub(super) fn rewrite(&self) -> Option<Arc<str>> {
-        self.stable.rewrite_target.clone().filter(|target| *target != self.path.path)
+        self.stable.rewrite_target.clone().filter(|target| *target != self.path.path && !self.is_lone_default())
     }
 
     /// Whether it makes the paths of its host regular expressions.
     pub(super) fn wants_regex(&self) -> bool {
-        self.stable.use_regex || self.rewrite().is_some()
+        (self.stable.use_regex && !self.is_lone_default()) || self.rewrite().is_some()
+    }
+
+    /// Whether it is the default backend of an Ingress without rules: as in ingress-nginx, nothing is rewritten or redirected
+    /// there, which would be so for all hosts that nobody names.
+    pub(super) fn is_lone_default(&self) -> bool {
+        self.default && !has_rules(self.ingress)
+    }
+
+    /// What a default backend is told that gave way to a path `/` of another Ingress. In ingress-nginx, that of an Ingress
+    /// without rules has all of `/` (`createServers` in `controller.go`).
+    fn gave_way_to(&self, owner: &Claim<'_>, host: &Hostname) -> Problem {
+        let (level, effect) = if !self.is_lone_default() {
+            (Level::Warning, "It gets no request there")
+        } else {
+            (Level::Error, "It gets no request; in ingress-nginx it would have them all")
+        };
+        let on = shown_host(host);
+        Problem {
+            object: self.ingress.key.clone(),
+            field: self.field.clone(),
+            level,
+            reason: Reason::Conflict,
+            fault: format!("`/` on {on} belongs to {}, and a default backend gives way to it", owner.ingress.key),
+            effect: effect.to_owned(),
+            mend: "Remove it here, or that path there".to_owned(),
+        }
     }
 
     /// What a claim is told that lost its path.
@@ -236,7 +257,7 @@ pub(super) fn stands_twice(ingress: &Observed<Ingress>, field: &str, path: &Path
     without_effect(ingress, field, fault, "Remove one of them")
 }
 
-fn without_effect(ingress: &Observed<Ingress>, field: &str, fault: String, mend: &str) -> Problem {
+pub(super) fn without_effect(ingress: &Observed<Ingress>, field: &str, fault: String, mend: &str) -> Problem {
     Problem {
         object: ingress.key.clone(),
         field: field.to_owned(),

@@ -15,9 +15,11 @@ use crate::{
 
 use super::{
     Chosen, HostOutput, Options, Read, Use,
+    annotations::{APP_ROOT, PERMANENT_REDIRECT, REWRITE_TARGET, TEMPORAL_REDIRECT, USE_REGEX},
+    claim::shown_host,
     class::{Whose, whose},
-    hosts::{rules_of, twin_of},
-    settings::Settings,
+    hosts::{has_rules, host_of, rules_of, twin_of},
+    settings::{Settings, Stable},
 };
 
 /// The translation of one host, while it goes on.
@@ -157,9 +159,109 @@ impl<'a> Pass<'a> {
             });
         }
         if let Some(stable) = seen.settings.stable() {
+            self.tell_pathless_rules(ingress);
+            self.tell_lone_default(ingress);
+            self.tell_no_twin(ingress, stable);
+            self.tell_wildcard_aliases(ingress, stable);
             self.tell_secret(ingress, stable);
             self.tell_idle_secret(ingress, stable);
             self.tell_tls(seen);
+        }
+    }
+
+    /// Tells an Ingress without a default backend which of its rules name no path, and one that serves nothing at all.
+    fn tell_pathless_rules(&mut self, ingress: &Observed<Ingress>) {
+        let spec = ingress.spec.as_ref();
+        if spec.is_some_and(|spec| spec.default_backend.is_some()) {
+            return;
+        }
+        let mut told = Vec::new();
+        for (index, rule) in spec.iter().flat_map(|spec| &spec.rules).flatten().enumerate() {
+            let Ok(host) = host_of(rule.host.as_deref()) else { continue };
+            if rule.http.as_ref().is_none_or(|http| http.paths.is_empty()) {
+                let effect =
+                    format!("Requests for {} are answered 404 where no other rule names it", shown_host(&host));
+                told.push((format!("spec.rules[{index}]"), "The rule names no path", effect));
+            }
+        }
+        if !has_rules(ingress) {
+            told.push(("spec".to_owned(), "The Ingress has no rule", "It serves nothing".to_owned()));
+        }
+        for (field, fault, effect) in told {
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field,
+                level: Level::Error,
+                reason: Reason::Unsupported,
+                fault: format!("{fault}, and there is no default backend"),
+                effect,
+                mend: "Write a path and its backend, or a default backend".to_owned(),
+            });
+        }
+    }
+
+    /// Tells which annotations have no effect on the default backend of an Ingress without rules.
+    fn tell_lone_default(&mut self, ingress: &Observed<Ingress>) {
+        if has_rules(ingress) {
+            return;
+        }
+        for annotation in [
+            &REWRITE_TARGET.annotation,
+            &USE_REGEX.annotation,
+            &APP_ROOT.annotation,
+            &PERMANENT_REDIRECT.annotation,
+            &TEMPORAL_REDIRECT.annotation,
+        ] {
+            let full_name = annotation.full_name(&self.options.annotation_prefix);
+            let value = ingress.metadata.annotations.as_ref().and_then(|all| all.get(&full_name));
+            if value.is_none_or(|value| matches!(value.trim(), "" | "false")) {
+                continue;
+            }
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation(annotation.name),
+                level: Level::Warning,
+                reason: Reason::Unsupported,
+                fault: format!(
+                    "`{}` has no effect on the default backend of an Ingress without rules",
+                    annotation.name
+                ),
+                effect: "It is ignored, as in ingress-nginx: it would count for all hosts that nobody names".to_owned(),
+                mend: "Remove it, or write a rule for `/` without a host".to_owned(),
+            });
+        }
+    }
+
+    /// Tells that no host of an Ingress has a twin that could be redirected (`from-to-www-redirect`).
+    fn tell_no_twin(&mut self, ingress: &Observed<Ingress>, stable: &Stable) {
+        let mut hosts = rules_of(ingress).filter_map(|(_, host)| host.ok());
+        if stable.www_redirect && !hosts.any(|host| twin_of(&host).is_some()) {
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("from-to-www-redirect"),
+                level: Level::Warning,
+                reason: Reason::Unsupported,
+                fault: "Only a host with a whole name has a twin with or without `www.`, and the Ingress has none"
+                    .to_owned(),
+                effect: "No host is redirected".to_owned(),
+                mend: "Write a rule with a whole name, or remove the annotation".to_owned(),
+            });
+        }
+    }
+
+    /// Tells of wildcards among the aliases, of which nginx takes more than ours are.
+    fn tell_wildcard_aliases(&mut self, ingress: &Observed<Ingress>, stable: &Stable) {
+        for alias in &stable.aliases {
+            let Some(suffix) = alias.wildcard_suffix() else { continue };
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("server-alias"),
+                level: Level::Warning,
+                reason: Reason::Differs,
+                fault: format!("`{alias}` is a wildcard for any number of labels in ingress-nginx"),
+                effect: format!("It is one for a single label: for `a.{suffix}`, not for `a.b.{suffix}`"),
+                mend: "Write deeper names too, if they are asked for".to_owned(),
+            });
         }
     }
 
@@ -186,12 +288,29 @@ impl<'a> Pass<'a> {
                 }
                 (Some(own), _) => {
                     source.get_or_insert_with(|| (own.clone(), &ingress.key));
+                    self.tell_other_hosts(ingress, own);
                     continue;
                 }
             };
             self.tell_annotation(&ingress.key, "server-alias", fault, effect, "Remove the alias");
         }
         source
+    }
+
+    /// Tells that this host is an alias of just the first host of an Ingress that has several.
+    fn tell_other_hosts(&mut self, ingress: &Observed<Ingress>, own: &Hostname) {
+        let mut hosts = rules_of(ingress).filter_map(|(_, host)| host.ok());
+        if let Some(other) = hosts.find(|host| !host.is_any() && host != own) {
+            self.tell(Problem {
+                object: ingress.key.clone(),
+                field: self.annotation("server-alias"),
+                level: Level::Warning,
+                reason: Reason::Differs,
+                fault: format!("`{}` is an alias of several hosts, such as `{own}` and `{other}`", self.host),
+                effect: format!("It leads to the routes of `{own}` alone, the first of them"),
+                mend: "Move the host that it is another name of to an Ingress of its own".to_owned(),
+            });
+        }
     }
 
     /// The host that this one is redirected to (`from-to-www-redirect`), by the oldest Ingress that says so.
@@ -239,8 +358,7 @@ impl<'a> Seen<'a> {
     /// Whether it serves a host: it is no canary and has a rule for it, or is the default of any.
     pub(super) fn serves(&self, host: &Hostname) -> bool {
         let Some(spec) = self.ingress.spec.as_ref().filter(|_| self.settings.stable().is_some()) else { return false };
-        let no_rules = spec.rules.iter().flatten().next().is_none();
-        (host.is_any() && no_rules && spec.default_backend.is_some())
+        (host.is_any() && !has_rules(self.ingress) && spec.default_backend.is_some())
             || rules_of(self.ingress).any(|(_, other)| other.as_ref() == Ok(host))
     }
 

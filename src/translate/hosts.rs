@@ -18,7 +18,7 @@ use super::{
 pub fn hosts_of(options: &Options, ingress: &Ingress) -> Vec<Hostname> {
     let mut hosts: Vec<_> = rules_of(ingress).filter_map(|(_, host)| host.ok()).collect();
     let default = ingress.spec.as_ref().is_some_and(|spec| spec.default_backend.is_some());
-    if hosts.is_empty() || (default && rules_of(ingress).next().is_none()) {
+    if hosts.is_empty() || (default && !has_rules(ingress)) {
         hosts.push(Hostname::any());
     }
     let prefix = &options.annotation_prefix;
@@ -42,6 +42,11 @@ pub fn hosts_of(options: &Options, ingress: &Ingress) -> Vec<Hostname> {
 pub(super) fn rules_of(ingress: &Ingress) -> impl Iterator<Item = (usize, Result<Hostname, InvalidHostname>)> {
     let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_ref());
     rules.into_iter().flatten().map(|rule| host_of(rule.host.as_deref())).enumerate()
+}
+
+/// Whether an Ingress has a rule, be it one that cannot be served.
+pub(super) fn has_rules(ingress: &Ingress) -> bool {
+    rules_of(ingress).next().is_some()
 }
 
 /// The host of a rule.

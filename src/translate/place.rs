@@ -1,14 +1,14 @@
 //! Places: from claims to the routes of a host.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
-    key::{ClusterKey, Hostname, ObjectKey, PathType, RouteId},
+    key::{ClusterKey, Hostname, ObjectKey, RouteId},
     problem::{Level, Problem, Reason},
-    route::{
-        Affinity, HostBuilder, HostTable, PathRule, Pattern, PatternFlags, Policy, Rewrite, Route, Side, Split,
-        SslRedirect,
-    },
+    route::{Affinity, HostBuilder, HostTable, PathRule, Policy, Route, Side, Split, SslRedirect},
 };
 
 use super::{
@@ -16,7 +16,10 @@ use super::{
     backend::Backend,
     claim::{Claim, shown_host},
     host::{Pass, Seen},
+    hosts::has_rules,
 };
+
+mod regexes;
 
 /// A claim that became a route.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Placed<'s> {
 struct Ground {
     /// Whether its paths are regular expressions.
     regex: bool,
+    /// The paths that are exact.
+    exact: BTreeSet<Arc<str>>,
     /// Whether it has a certificate.
     certificate: bool,
     /// Whether all its paths are closed.
@@ -44,9 +49,14 @@ impl<'a> Pass<'a> {
         let claims = self.claims(source, seen);
         let ground = Ground {
             regex: claims.iter().any(Claim::wants_regex),
+            exact: claims.iter().filter(|claim| claim.path.exact).map(|claim| claim.path.path.clone()).collect(),
             certificate: seen.iter().any(|seen| seen.has_certificate(source)),
             closed: self.closed(source, seen, &claims),
         };
+        if ground.regex {
+            self.tell_widened(source, &claims);
+            self.tell_same_pattern(source, &claims);
+        }
         let app_root = self.app_root(source, seen);
 
         let mut serving = seen.iter().filter(|seen| seen.serves(source)).filter_map(|seen| seen.settings.stable());
@@ -68,7 +78,7 @@ impl<'a> Pass<'a> {
     /// Where `/` of a host is redirected to, by the oldest Ingress that says so. Those that say something else are told.
     fn app_root(&mut self, host: &Hostname, seen: &[Seen<'a>]) -> Option<Arc<str>> {
         let mut chosen: Option<(&Arc<str>, &ObjectKey)> = None;
-        for Seen { ingress, settings } in seen.iter().filter(|seen| seen.serves(host)) {
+        for Seen { ingress, settings } in seen.iter().filter(|seen| seen.serves(host) && has_rules(seen.ingress)) {
             let Some(root) = settings.stable().and_then(|stable| stable.app_root.as_ref()) else { continue };
             match chosen {
                 Some((other, older)) if other != root => {
@@ -110,13 +120,14 @@ impl<'a> Pass<'a> {
         let (key, stable) = (&claim.ingress.key, claim.stable);
         let path = claim.path.path.clone();
         let rule = if ground.regex {
-            PathRule::Regex(self.path_pattern(&claim)?)
+            PathRule::Regex(self.path_pattern(&claim, ground.exact.contains(&path))?)
         } else if claim.path.exact {
             PathRule::Exact(path.clone())
         } else {
             self.tell_if_regex(&claim);
             PathRule::Prefix(path.clone())
         };
+        self.tell_if_strange(&claim, ground.regex);
         if !ground.regex {
             self.tell_unreachable(&claim);
         }
@@ -126,13 +137,12 @@ impl<'a> Pass<'a> {
         let ssl = ssl && !exempt;
         let policy = policies.entry((key.clone(), ssl)).or_insert_with(|| {
             let ssl_redirect = if ssl { SslRedirect::On } else { SslRedirect::Off };
-            Arc::new(Policy { ssl_redirect, ..stable.policy.clone() })
+            let redirect = stable.policy.redirect.clone().filter(|_| !claim.is_lone_default());
+            Arc::new(Policy { ssl_redirect, redirect, ..stable.policy.clone() })
         });
         let mut policy = policy.clone();
-        if let Some(target) = claim.rewrite() {
-            // It compiled as a path, so it compiles here.
-            let pattern = Pattern::new(&path, PatternFlags::REWRITE).ok()?;
-            policy = Arc::new(Policy { rewrite: Some(Rewrite { pattern, target }), ..(*policy).clone() });
+        if let Some(rewrite) = self.rewrite(&claim) {
+            policy = Arc::new(Policy { rewrite: Some(rewrite), ..(*policy).clone() });
         }
 
         let backend_field = claim.backend_field();
@@ -152,59 +162,6 @@ impl<'a> Pass<'a> {
         let service = backend.cluster.service.clone();
         let route = Route { state: id.clone(), id, path: rule, split, policy, service };
         Some(Placed { claim, cluster: backend.cluster, route })
-    }
-
-    /// Compiles a path of a host whose paths are regular expressions.
-    fn path_pattern(&mut self, claim: &Claim<'_>) -> Option<Pattern> {
-        let path = &claim.path.path;
-        let (level, reason, fault, effect, mend, pattern) = match Pattern::new(path, PatternFlags::PATH) {
-            Ok(pattern) if pattern.backtracks() => (
-                Level::Warning,
-                Reason::Differs,
-                format!("`{path}` needs look-around, back-references or the like"),
-                "It is searched within a limit; a search that is given up found nothing",
-                "Write it without them",
-                Some(pattern),
-            ),
-            Ok(pattern) => return Some(pattern),
-            Err(fault) => (
-                Level::Error,
-                Reason::InvalidValue,
-                format!("`{path}` is no regular expression that can be used: {fault}"),
-                "The path is not served",
-                "Correct it; all paths of a host with `use-regex` or `rewrite-target` are regular expressions",
-                None,
-            ),
-        };
-        self.tell(Problem {
-            object: claim.ingress.key.clone(),
-            field: format!("{}.path", claim.field),
-            level,
-            reason,
-            fault,
-            effect: effect.to_owned(),
-            mend: mend.to_owned(),
-        });
-        pattern
-    }
-
-    /// Tells of a path that looks like a regular expression on a host where it is none.
-    fn tell_if_regex(&mut self, claim: &Claim<'_>) {
-        let path = &claim.path.path;
-        if claim.path_type != PathType::ImplementationSpecific
-            || !path.contains(['*', '(', '[', '|', '^', '$', '\\', '+'])
-        {
-            return;
-        }
-        self.tell(Problem {
-            object: claim.ingress.key.clone(),
-            field: format!("{}.path", claim.field),
-            level: Level::Warning,
-            reason: Reason::InvalidValue,
-            fault: format!("`{path}` looks like a regular expression"),
-            effect: "It is compared letter by letter".to_owned(),
-            mend: format!("Write `{}/use-regex: \"true\"` if it is one", self.options.annotation_prefix),
-        });
     }
 
     /// Tells of a path that no request can have, since requests are compared decoded and without dots.

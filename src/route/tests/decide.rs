@@ -188,7 +188,7 @@ fn what_a_client_sends_cannot_break_out_of_a_location() {
 
 fn rewritten(pattern: &str, target: &str, url: &str) -> String {
     let pattern = Pattern::new(pattern, PatternFlags::REWRITE).unwrap();
-    let rewrite = Some(Rewrite { pattern, target: target.into() });
+    let rewrite = Some(Rewrite::new(pattern, target).unwrap());
     let table = table([with_policy("~/", Policy { rewrite, ..Policy::default() })]);
     match decide(&table, &get(url), &mut Given::new([]), 0, |_| true, &mut NoTrace) {
         Plan::Forward(Forward { target, .. }) => {
@@ -222,6 +222,35 @@ fn a_rewrite_replaces_the_whole_path_and_keeps_the_query() {
 fn a_rewrite_knows_named_groups_and_variables() {
     assert_eq!(rewritten("/u/(?<user>[a-z]+)", "/${user}/$host$9", "http://Shop.example/u/ann"), "/ann/shop.example");
     assert_eq!(rewritten("/u/(.*)", "$1", "http://shop.example/u/ann"), "/ann");
+}
+
+#[test]
+fn a_rewrite_to_what_is_unknown_is_refused() {
+    let rewrite =
+        |pattern: &str, target: &str| Rewrite::new(Pattern::new(pattern, PatternFlags::REWRITE).unwrap(), target);
+    for (target, fault) in [
+        ("/$tenant/$1", InvalidHashKey::Unknown("tenant".into())),
+        ("/x$", InvalidHashKey::NoName),
+        ("/$-", InvalidHashKey::NoName),
+        ("/$0", InvalidHashKey::Unknown("0".into())),
+    ] {
+        assert_eq!(rewrite("/foo/(.*)", target), Err(fault), "{target}");
+    }
+    assert!(rewrite("/(?<tenant>[a-z]+)/(.*)", "/$tenant/$2").is_ok());
+}
+
+#[test]
+fn a_rewrite_knows_which_groups_are_missing() {
+    for (pattern, target, missing) in [
+        ("/foo", "/$2", Some((2, 0))),
+        ("/foo/(.*)", "/$2/$1", Some((2, 1))),
+        ("/foo/(.*)", "/$1", None),
+        ("/foo(/|$)(?!x)(.*)", "/$2", None),
+        ("/foo", "/", None),
+    ] {
+        let rewrite = Rewrite::new(Pattern::new(pattern, PatternFlags::REWRITE).unwrap(), target).unwrap();
+        assert_eq!(rewrite.missing_group(), missing, "{target} of {pattern}");
+    }
 }
 
 #[test]
@@ -379,6 +408,18 @@ fn a_trace_tells_what_fits_and_who_is_chosen() {
             },
         ]
     );
+}
+
+#[test]
+fn a_trace_tells_that_paths_are_regular_expressions() {
+    let note = |table: TestTable| {
+        let mut steps = Steps::default();
+        decide(&table, &ask(), &mut Given::new([]), 0, |_| true, &mut steps);
+        steps.0.into_iter().any(|step| matches!(step, Step::Note(note) if note.contains("regular expressions")))
+    };
+    let pattern = Pattern::new("/info", PatternFlags::PATH).unwrap();
+    assert!(note(table([Route { path: PathRule::Regex(pattern), ..route("/info") }])));
+    assert!(!note(table([route("/info")])));
 }
 
 /// Hosts that ask their clients for certificates, and others.

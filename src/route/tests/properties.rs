@@ -101,7 +101,7 @@ fn everything() -> TestTable {
     };
     let rewrite = |target: &str| {
         let pattern = Pattern::new("/a(/|$)(?<rest>.*)", PatternFlags::REWRITE).unwrap();
-        Policy { rewrite: Some(Rewrite { pattern, target: target.into() }), ..Policy::default() }
+        Policy { rewrite: Some(Rewrite::new(pattern, target).unwrap()), ..Policy::default() }
     };
     let routes = [
         with("/", Policy { upstream_host: Some(HashKey::parse("$http_host-$arg_a").unwrap()), ..Policy::default() }),

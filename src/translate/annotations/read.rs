@@ -11,6 +11,9 @@ use crate::{
 
 use super::{ALIBABA, Annotation, Kind, SERIN, Support, Typed, named, registry, value};
 
+/// The prefix that ingress-nginx once had.
+const FORMER: &str = "ingress.kubernetes.io";
+
 /// The most of a value that a problem shows, in characters.
 const SHOWN: usize = 60;
 
@@ -199,6 +202,8 @@ impl<'a> Reader<'a> {
             self.add(Found { annotation, name: full_name, value });
         } else if prefix == self.prefix || prefix == SERIN {
             self.tell_unknown(full_name, name, known);
+        } else if known.is_some_and(|annotation| is_misspelt(prefix, &annotation.full_name(self.prefix))) {
+            self.tell_unknown(full_name, name, None);
         }
     }
 
@@ -247,6 +252,16 @@ impl<'a> Reader<'a> {
             mend,
         });
     }
+}
+
+/// Whether a prefix is hardly another's than that of a name: it is the former one of ingress-nginx, or a few letters are
+/// wrong. Those of other controllers, such as `alb.ingress.kubernetes.io`, differ by more.
+fn is_misspelt(prefix: &str, full_name: &str) -> bool {
+    let Some((right, _)) = full_name.split_once('/') else { return false };
+    let near = || {
+        strsim::damerau_levenshtein(prefix, right) <= 2 && strsim::normalized_damerau_levenshtein(prefix, right) >= 0.8
+    };
+    prefix == FORMER || prefix.eq_ignore_ascii_case(right) || (prefix.len().abs_diff(right.len()) <= 2 && near())
 }
 
 /// The annotation whose name is most like a name, if one is.

@@ -21,16 +21,17 @@ pub(super) const RECORDS: &[&Annotation] = &[
 
 pub(in crate::translate) static REWRITE_TARGET: Typed<String> = Typed::new(
     Annotation::new("rewrite-target", Group::Redirects, Kind::Target).risk(Risk::Medium).doc(
-        "The path that endpoints see; `$1` to `$9` are what the groups of the path matched. It makes all paths of \
-             the host regular expressions.",
+        "The path that endpoints see; `$1` to `$9` are what the groups of the path matched, `$name` is a named group \
+             or a variable, such as `$host`. It makes all paths of the host regular expressions.",
     ),
     value::rewrite_target,
 );
 
 pub(in crate::translate) static USE_REGEX: Typed<bool> = Typed::new(
-    Annotation::new("use-regex", Group::Redirects, Kind::Bool)
-        .default("false")
-        .doc("Makes all paths of the host regular expressions: from the start, ignoring case, the longest first."),
+    Annotation::new("use-regex", Group::Redirects, Kind::Bool).default("false").doc(
+        "Makes all paths of the host regular expressions, exact ones and those of other Ingresses too: from the \
+             start, ignoring case, the longest first.",
+    ),
     value::bool,
 );
 
@@ -43,9 +44,10 @@ pub(in crate::translate) static APP_ROOT: Typed<String> = Typed::new(
 );
 
 pub(in crate::translate) static PERMANENT_REDIRECT: Typed<String> = Typed::new(
-    Annotation::new("permanent-redirect", Group::Redirects, Kind::Url)
-        .risk(Risk::Medium)
-        .doc("Answers every request with a redirect to this URL."),
+    Annotation::new("permanent-redirect", Group::Redirects, Kind::Url).risk(Risk::Medium).doc(
+        "Answers every request of its paths with a redirect to this URL. What no path of the host takes is answered \
+             404; ingress-nginx redirects that too, where the oldest Ingress of the host has the annotation.",
+    ),
     value::url,
 );
 
@@ -59,7 +61,7 @@ pub(in crate::translate) static PERMANENT_REDIRECT_CODE: Typed<u16> = Typed::new
 pub(in crate::translate) static TEMPORAL_REDIRECT: Typed<String> = Typed::new(
     Annotation::new("temporal-redirect", Group::Redirects, Kind::Url)
         .risk(Risk::Medium)
-        .doc("Answers every request with a redirect to this URL; it wins over `permanent-redirect`."),
+        .doc("As `permanent-redirect`, by 302; it wins over that."),
     value::url,
 );
 
@@ -71,9 +73,10 @@ pub(in crate::translate) static TEMPORAL_REDIRECT_CODE: Typed<u16> = Typed::new(
 );
 
 pub(in crate::translate) static SSL_REDIRECT: Typed<bool> = Typed::new(
-    Annotation::new("ssl-redirect", Group::Tls, Kind::Bool)
-        .default("true")
-        .doc("Sends plain requests to https by 308, where the Ingress that serves the host has a `tls` section."),
+    Annotation::new("ssl-redirect", Group::Tls, Kind::Bool).default("true").doc(
+        "Sends plain requests to https by 308, where any Ingress of the host has a `tls` section; what no path \
+             takes is answered 404, where ingress-nginx redirects that too.",
+    ),
     value::bool,
 );
 
@@ -105,8 +108,8 @@ pub(in crate::translate) static SERVER_ALIAS: Typed<Vec<String>> = Typed::new(
     Annotation::new("server-alias", Group::Redirects, Kind::List)
         .on(Scope::Host)
         .risk(Risk::High)
-        .partly("Names and wildcards; regular expressions (`~…`) are refused.")
-        .doc("Further names of the host, between commas."),
+        .partly("Names, and wildcards for one label; regular expressions (`~…`) are refused.")
+        .doc("Further names of the host, between commas; of an Ingress with several hosts, of the first."),
     value::list,
 );
 

@@ -168,7 +168,7 @@ static PROXY_REDIRECT_TO: Annotation = Annotation::new("proxy-redirect-to", Grou
 pub(in crate::translate) static DEFAULT_BACKEND: Typed<String> = Typed::new(
     Annotation::new("default-backend", Group::Errors, Kind::Object)
         .doc("A Service of the same namespace that serves, at its first port, while the stable side has no endpoint."),
-    value::text,
+    value::service,
 );
 
 static CUSTOM_HTTP_ERRORS: Annotation = Annotation::new("custom-http-errors", Group::Errors, Kind::List)

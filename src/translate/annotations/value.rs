@@ -33,7 +33,7 @@ pub enum Kind {
     Pattern,
     /// A path that begins with `/`.
     Path,
-    /// A path in which groups of a pattern are replaced.
+    /// A path in which groups of a pattern and variables are replaced.
     Target,
     /// A status of an answer.
     Status,
@@ -69,7 +69,7 @@ impl Kind {
             Self::Values => "value, or several between `||`".to_owned(),
             Self::Pattern => "regular expression".to_owned(),
             Self::Path => "path".to_owned(),
-            Self::Target => "path with `$1` to `$9`".to_owned(),
+            Self::Target => "path with groups and variables".to_owned(),
             Self::Status => "status".to_owned(),
             Self::Url => "URL".to_owned(),
             Self::Networks => "networks".to_owned(),
@@ -101,11 +101,12 @@ impl Kind {
             Self::Pattern => "Write a regular expression that compiles, such as `^v[0-9]+$`".to_owned(),
             Self::Path => "Write a path that begins with `/`".to_owned(),
             Self::Target => {
-                "Write a path of letters, digits, `/`, `.`, `_`, `~`, `:`, `-` and `$1` to `$9`; the query is kept anyway"
+                "Write a path of letters, digits, `/`, `.`, `_`, `~`, `:`, `-`, `$1` to `$9` for groups of the path and \
+                 variables that Serin has, such as `$host`; the query is kept anyway"
                     .to_owned()
             }
             Self::Status => "Write a status of a redirect, such as `\"302\"`".to_owned(),
-            Self::Url => "Write a URL that begins with `http://` or `https://`".to_owned(),
+            Self::Url => "Write a whole URL without variables, such as `https://shop.example/new`".to_owned(),
             Self::Networks => "Write networks with commas between, such as `10.0.0.0/8,2001:db8::/32`".to_owned(),
             Self::Host => "Write a DNS name or an address, such as `web.shop.svc`".to_owned(),
             Self::Object => "Write the name of an object".to_owned(),
@@ -251,6 +252,15 @@ pub(super) fn url(text: &str) -> Result<String, Fault> {
     clean(text)
 }
 
+/// The name of a Service of the same namespace.
+pub(super) fn service(text: &str) -> Result<String, Fault> {
+    match text.chars().find(|c| !c.is_ascii_lowercase() && !c.is_ascii_digit() && *c != '-') {
+        Some('/') => Err("is no name of a Service: the namespace is that of the Ingress".to_owned()),
+        Some(c) => Err(format!("is no name of a Service, since {c:?} cannot be in one")),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// A text that can stand in a header as it is.
 pub(super) fn clean(text: &str) -> Result<String, Fault> {
     match text.chars().find(|c| c.is_control() || c.is_whitespace() || !c.is_ascii()) {
@@ -339,6 +349,14 @@ mod tests {
         assert!(url("https://example.com/x?y#z").is_ok());
         for text in ["/x", "ftp://a/", "https://", "https:///x", "https://a/$request_uri", "https://a/\r\nx"] {
             assert!(url(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn services_are_of_the_same_namespace() {
+        assert_eq!(service("web-2"), Ok("web-2".to_owned()));
+        for text in ["other/web", "Web", "web.other", "web:80"] {
+            assert!(service(text).is_err(), "{text:?}");
         }
     }
 
