@@ -17,7 +17,7 @@ use super::{
     Read, Role,
     annotations::CanaryScope,
     backend::Backend,
-    claim::{PathKey, shown_host, stands_twice},
+    claim::{Claim, PathKey, shown_host, stands_twice},
     host::{Pass, Seen},
     hosts::{canaries_of, host_of},
     place::Placed,
@@ -58,7 +58,7 @@ impl<'a> Pass<'a> {
             let mut stables = Vec::new();
             let mut belongs = false;
             for part in self.parts(source, canary, settings) {
-                let at = placed.iter().position(|placed| part.belongs_to(placed));
+                let at = placed.iter().position(|placed| part.belongs_to(&placed.claim));
                 match at {
                     Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => belongs = true,
                     Some(at) => {
@@ -204,10 +204,7 @@ impl<'a> Pass<'a> {
             let seen = self.see(&host);
             let claims = self.claims(&host, &seen);
             for part in self.parts(&host, canary, settings) {
-                let own = claims.iter().find(|claim| {
-                    claim.path == part.path && claim.ingress.key.namespace == canary.ingress.key.namespace
-                });
-                let Some(own) = own else { continue };
+                let Some(own) = claims.iter().find(|claim| part.belongs_to(claim)) else { continue };
                 let field = own.backend_field();
                 let Some(stable) = self.backend(&own.ingress.key, &field, own.backend, own.settings.via, Role::Stable)
                 else {
@@ -255,8 +252,8 @@ impl<'a> Pass<'a> {
 // === impl Part ===
 
 impl Part<'_> {
-    fn belongs_to(&self, placed: &Placed<'_>) -> bool {
-        let claim = &placed.claim;
+    /// Whether it is a canary of the path that a claim has.
+    fn belongs_to(&self, claim: &Claim<'_>) -> bool {
         claim.path == self.path
             && claim.ingress.key.namespace == self.seen.ingress.key.namespace
             && (claim.default || !self.default)
