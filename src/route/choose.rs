@@ -47,7 +47,7 @@ pub(super) fn choose<'t, B, R>(
     let affinity = split.affinity.as_deref().filter(|_| canary.is_none_or(|canary| canary.keeps_sessions));
     let affinity = affinity.map(|affinity| AffinityPlan {
         affinity,
-        held: session.key,
+        held: session.held(split),
         tag: affinity::tag(&side.name),
         path: route.cookie_path(),
     });
@@ -103,7 +103,7 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
 
     fn by_session(&mut self, session: SessionSide) -> Option<Wanted> {
         let wanted = match session {
-            SessionSide::None => return None,
+            SessionSide::None | SessionSide::Elsewhere => return None,
             // A session of a side that is down holds nobody from a canary that is up.
             SessionSide::Stable => self.stable().map(|_| Wanted::Stable)?,
             // Where rules go first, one may have closed the canary of the session.

@@ -9,7 +9,7 @@ use crate::{
     http::{self, Refusal},
     key::{ClusterKey, Hostname, ObjectKey, RouteId, SecretKey},
     problem::Problem,
-    route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Step, Why},
+    route::{Algorithm, Answer, Forward, Held, HostMatch, PathMatch, Plan, Step, Why},
     translate::Translation,
     upstream::{Endpoints, Origin},
 };
@@ -241,8 +241,10 @@ fn forwarded(
     let session = forward.affinity.as_ref().map(|plan| {
         let name = &plan.affinity.cookie_name;
         match plan.held {
-            Some(_) => format!("the cookie {name} leads to the endpoint of before"),
-            None => format!("a new one: the answer sets the cookie {name}"),
+            Held::Nothing => format!("a new one: the answer sets the cookie {name}"),
+            Held::Here(_) => format!("the cookie {name} leads to the endpoint of before"),
+            Held::Elsewhere(_) => format!("the cookie {name} names another side, and stays as it is"),
+            Held::Unnamed(_) => format!("the cookie {name} names another side: the answer sets it to name this one"),
         }
     });
     Forwarded {

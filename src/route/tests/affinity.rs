@@ -34,8 +34,8 @@ fn session_with(side: &str) -> String {
     format!("aff=00000000000000aa|{:016x}", crate::route::affinity::tag(side))
 }
 
-/// The session that a decision asks for: its key, if any, and the side of its tag.
-fn session(table: &TestTable, ask: &Ask) -> Option<(Option<u64>, &'static str)> {
+/// The session that a decision asks for: what the client holds, and the side of its tag.
+fn session(table: &TestTable, ask: &Ask) -> Option<(Held, &'static str)> {
     match decide(table, ask, &mut Given::new([99]), 0, |_| true, &mut NoTrace) {
         Plan::Forward(Forward { affinity: Some(plan), .. }) => {
             let side = ["stable", "canary"].into_iter().find(|side| crate::route::affinity::tag(side) == plan.tag);
@@ -50,7 +50,7 @@ fn a_session_with_the_canary_beats_never_and_goes_on_with_its_key() {
     let table = table([with_affinity([canary_of(1, true)])]);
     let held = ask().with("Cookie", session_with("canary"));
     assert_eq!(always(&table, &held.clone().with("X-Canary", "never")), "canary");
-    assert_eq!(session(&table, &held), Some((Some(0xaa), "canary")));
+    assert_eq!(session(&table, &held), Some((Held::Here(0xaa), "canary")));
 }
 
 #[test]
@@ -101,23 +101,48 @@ fn never_wins_over_a_session_with_the_canary_where_rules_go_first_issue_8246() {
 fn a_cookie_of_ingress_nginx_begins_a_new_session_and_is_replaced() {
     let table = table([with_affinity([canary_of(0, true)])]);
     let old = "aff=1763722440.123.45.678901|8c7dd922ad47494fc02c388e12c00eac";
-    assert_eq!(session(&table, &ask().with("Cookie", old)), Some((None, "stable")));
-    assert_eq!(session(&table, &ask()), Some((None, "stable")));
+    assert_eq!(session(&table, &ask().with("Cookie", old)), Some((Held::Nothing, "stable")));
+    assert_eq!(session(&table, &ask()), Some((Held::Nothing, "stable")));
 }
 
 #[test]
 fn any_other_value_is_a_key_as_in_ingress_nginx() {
     let table = table([with_affinity([])]);
     let (held, side) = session(&table, &ask().with("Cookie", "aff=junk")).unwrap();
-    assert_eq!((held.is_some(), side), (true, "stable"));
+    assert!(matches!((held, side), (Held::Here(_), "stable")), "{held:?}");
     assert_eq!(session(&table, &ask().with("Cookie", "aff=junk")), Some((held, side)));
-    assert_eq!(session(&table, &ask().with("Cookie", "aff=")), Some((None, "stable")));
+    assert_eq!(session(&table, &ask().with("Cookie", "aff=")), Some((Held::Nothing, "stable")));
 }
 
 #[test]
-fn a_session_with_a_canary_that_is_gone_begins_anew() {
-    let table = table([with_affinity([])]);
-    assert_eq!(session(&table, &ask().with("Cookie", session_with("canary"))), Some((None, "stable")));
+fn a_session_with_a_canary_that_is_gone_keeps_its_key_and_finds_the_canary_when_it_is_back() {
+    let held = ask().with("Cookie", session_with("canary"));
+    assert_eq!(session(&table([with_affinity([])]), &held), Some((Held::Elsewhere(0xaa), "stable")));
+    assert_eq!(always(&table([with_affinity([canary_of(0, true)])]), &held), "canary");
+}
+
+#[test]
+fn routes_that_share_a_cookie_do_not_end_each_others_sessions() {
+    let other = |canaries: Vec<Canary<&'static str>>| {
+        let mut route = with_affinity(canaries);
+        route.id.path = "/other".into();
+        route.path = PathRule::Prefix("/other".into());
+        route.split.stable = Some(side("other"));
+        route
+    };
+    let at_other = |side: &str| Ask { target: "/other".into(), ..ask().with("Cookie", session_with(side)) };
+    let held = |table: &TestTable, ask: &Ask| session(table, ask).unwrap().0;
+    // Only where there are canaries to have sessions with is the side worth another cookie.
+    for (canaries, expected) in [
+        (vec![], Held::Elsewhere(0xaa)),
+        (vec![canary_of(0, false)], Held::Elsewhere(0xaa)),
+        (vec![canary_of(0, true)], Held::Unnamed(0xaa)),
+    ] {
+        let table = table([with_affinity([]), other(canaries)]);
+        assert_eq!(held(&table, &at_other("stable")), expected);
+        assert_eq!(held(&table, &at_other("other")), Held::Here(0xaa));
+        assert_eq!(held(&table, &ask().with("Cookie", session_with("other"))), Held::Elsewhere(0xaa));
+    }
 }
 
 #[test]
@@ -129,7 +154,7 @@ fn a_session_outlasts_the_absence_of_its_side() {
     let Plan::Forward(forward) = decide(&table, &held, &mut draw, 0, |&side| side != "canary", &mut NoTrace) else {
         panic!("it is not sent on");
     };
-    assert_eq!(forward.affinity.unwrap().held, Some(0xaa));
+    assert_eq!(forward.affinity.unwrap().held, Held::Here(0xaa));
 }
 
 #[test]
@@ -155,11 +180,11 @@ fn a_session_with_the_fallback_is_one_with_the_stable_side() {
     let held = ask().with("Cookie", session_with("fallback"));
     assert_eq!(always_but(&table, &held, &["stable"]), "fallback");
     assert_eq!(always(&table, &held), "stable");
-    assert_eq!(session(&table, &held), Some((Some(0xaa), "stable")));
+    assert_eq!(session(&table, &held), Some((Held::Here(0xaa), "stable")));
 }
 
 fn rendered(affinity: &Affinity, scheme: Scheme, user_agent: Option<&str>) -> String {
-    let plan = AffinityPlan { affinity, held: None, tag: 0xbeef, path: "/info" };
+    let plan = AffinityPlan { affinity, held: Held::Nothing, tag: 0xbeef, path: "/info" };
     let mut out = Vec::new();
     crate::route::affinity::set_cookie(&plan, 0xaa, 1_290_079_655, scheme, user_agent.map(str::as_bytes), &mut out);
     String::from_utf8(out).unwrap().replace("00000000000000aa|000000000000beef", "*")
