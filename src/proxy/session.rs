@@ -95,7 +95,7 @@ impl<'t> Selection<'t> {
                 (lease.is_displaced() && moves).then(|| lease.endpoint().tag())?
             }
             (AffinityMode::Persistent, Held::Unnamed(held)) => held,
-            // Its endpoint is another cluster's, and is not gone.
+            // Its endpoint is another side's, and is not gone.
             (AffinityMode::Persistent, Held::Elsewhere(_)) => return None,
         };
         let mut cookie = Vec::new();

@@ -76,7 +76,7 @@ pub enum SameSite {
 pub struct AffinityPlan<'t> {
     pub affinity: &'t Affinity,
     pub held: Held,
-    /// The tag of the chosen side, for the cookie.
+    /// The tag of the side that the session belongs to, for the cookie.
     pub tag: u64,
     /// The path of the route, for the cookie.
     pub path: &'t str,
@@ -89,10 +89,11 @@ pub enum Held {
     Nothing,
     /// The key of a session with this side. The cookie is set again where the session moves to another endpoint.
     Here(u64),
-    /// The key of a session with a side of elsewhere. The cookie stays as it is.
+    /// The key of a session with another side, which is of elsewhere or does not serve this time. The cookie stays as it
+    /// is.
     Elsewhere(u64),
     /// The key of a session with a side of elsewhere, on a route whose canaries keep sessions. The cookie is set again
-    /// with the same key, so that it names the side.
+    /// with the same key, so that it names a side of this one.
     Unnamed(u64),
 }
 
@@ -210,15 +211,16 @@ impl Session {
         }
     }
 
-    /// What the client holds of a session with a side of the split.
-    pub(super) fn held<B>(self, split: &Split<B>) -> Held {
+    /// What the client holds; `home` is whether the side that serves is the one that the session belongs to.
+    pub(super) fn held<B>(self, split: &Split<B>, home: bool) -> Held {
         match (self.key, self.side) {
             (None, _) => Held::Nothing,
             (Some(key), SessionSide::Elsewhere) if split.canaries.iter().any(|canary| canary.keeps_sessions) => {
                 Held::Unnamed(key)
             }
             (Some(key), SessionSide::Elsewhere) => Held::Elsewhere(key),
-            (Some(key), _) => Held::Here(key),
+            (Some(key), _) if home => Held::Here(key),
+            (Some(key), _) => Held::Elsewhere(key),
         }
     }
 

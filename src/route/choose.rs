@@ -44,14 +44,37 @@ pub(super) fn choose<'t, B, R>(
     let mut chooser = Chooser { route, request, up, trace, closed: SmallVec::new(), point: None, set_cookie: None };
     let wanted = if split.canaries.is_empty() { Wanted::Stable } else { chooser.wanted(session.side, draw) };
     let (side, canary) = chooser.settle(wanted, draw)?;
-    let affinity = split.affinity.as_deref().filter(|_| canary.is_none_or(|canary| canary.keeps_sessions));
-    let affinity = affinity.map(|affinity| AffinityPlan {
-        affinity,
-        held: session.held(split),
-        tag: affinity::tag(&side.name),
-        path: route.cookie_path(),
-    });
+    let affinity = affinity_plan(route, session, wanted, side, canary);
     Some(Choice { side, canary, affinity, set_cookie: chooser.set_cookie })
+}
+
+/// What affinity asks of a request to `side`. The session belongs to the side that the client has it with, or that the
+/// request is meant for, also while another stands in: it would stay with that one for good otherwise.
+fn affinity_plan<'t, B, R>(
+    route: &'t Route<B, R>,
+    session: Session,
+    wanted: Wanted,
+    side: &Side<B>,
+    canary: Option<&Canary<B>>,
+) -> Option<AffinityPlan<'t>> {
+    let split = &route.split;
+    let affinity = split.affinity.as_deref()?;
+    let (home, of_canary) = match (session.side, wanted) {
+        (SessionSide::Canary(at), _) | (SessionSide::None | SessionSide::Elsewhere, Wanted::Canary(at)) => {
+            (Some(&split.canaries[at].side), split.canaries.get(at))
+        }
+        (SessionSide::Stable, _) | (_, Wanted::Stable) => (split.stable.as_ref().or(split.fallback.as_ref()), None),
+    };
+    if [canary, of_canary].into_iter().flatten().any(|canary| !canary.keeps_sessions) {
+        return None;
+    }
+    let home = home.unwrap_or(side);
+    Some(AffinityPlan {
+        affinity,
+        held: session.held(split, std::ptr::eq(home, side)),
+        tag: affinity::tag(&home.name),
+        path: route.cookie_path(),
+    })
 }
 
 struct Chooser<'a, 't, B, R, Q, U, T> {

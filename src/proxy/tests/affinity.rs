@@ -114,6 +114,24 @@ fn a_cookie_of_another_route_comes_to_name_a_canary_with_the_key_that_it_has() {
 }
 
 #[test]
+fn a_session_comes_back_to_its_endpoint_after_an_outage_of_its_side() {
+    for mode in [AffinityMode::Balanced, AffinityMode::Persistent] {
+        let (a, b, canary) = (named("a"), named("b"), named("canary"));
+        let setup = Setup { canary: vec![canary.address], ..setup(mode, false) };
+        let gateway = Gateway::with(setup, &[&a, &b]);
+        let old = session_with("shop-web-80");
+        let first = ask_with(&gateway, &old);
+        let held = first.field("set-cookie").map_or(old, |_| cookie(&first));
+        gateway.cluster.replace(&Endpoints::of([]));
+        let meanwhile = ask_with(&gateway, &held);
+        assert_eq!((meanwhile.text(), meanwhile.field("set-cookie")), ("canary", None), "{mode:?}");
+        gateway.cluster.replace(&Endpoints::of([a.address, b.address].map(EndpointSpec::new)));
+        let again = ask_with(&gateway, &held);
+        assert_eq!((again.text(), again.field("set-cookie")), (first.text(), None), "{mode:?}");
+    }
+}
+
+#[test]
 fn a_session_whose_endpoint_fails_comes_back_or_moves_as_it_is_told() {
     for (change_on_failure, moves) in [(false, false), (true, true)] {
         let good = named("good");

@@ -36,7 +36,12 @@ fn session_with(side: &str) -> String {
 
 /// The session that a decision asks for: what the client holds, and the side of its tag.
 fn session(table: &TestTable, ask: &Ask) -> Option<(Held, &'static str)> {
-    match decide(table, ask, &mut Given::new([99]), 0, |_| true, &mut NoTrace) {
+    session_but(table, ask, &[])
+}
+
+/// The session where all backends are up but `down`.
+fn session_but(table: &TestTable, ask: &Ask, down: &[&str]) -> Option<(Held, &'static str)> {
+    match decide(table, ask, &mut Given::new([99]), 0, |side| !down.contains(side), &mut NoTrace) {
         Plan::Forward(Forward { affinity: Some(plan), .. }) => {
             let side = ["stable", "canary"].into_iter().find(|side| crate::route::affinity::tag(side) == plan.tag);
             Some((plan.held, side.unwrap_or("?")))
@@ -147,14 +152,38 @@ fn routes_that_share_a_cookie_do_not_end_each_others_sessions() {
 
 #[test]
 fn a_session_outlasts_the_absence_of_its_side() {
-    let table = table([with_affinity([canary_of(0, true)])]);
-    let held = ask().with("Cookie", session_with("canary"));
-    assert_eq!(always_but(&table, &held, &["canary"]), "stable");
-    let mut draw = Given::new([0]);
-    let Plan::Forward(forward) = decide(&table, &held, &mut draw, 0, |&side| side != "canary", &mut NoTrace) else {
-        panic!("it is not sent on");
-    };
-    assert_eq!(forward.affinity.unwrap().held, Held::Here(0xaa));
+    let table = table([with_affinity([canary_of(1, true)])]);
+    for (of, other) in [("canary", "stable"), ("stable", "canary")] {
+        let held = ask().with("Cookie", session_with(of));
+        assert_eq!(always_but(&table, &held, &[of]), other);
+        assert_eq!(session_but(&table, &held, &[of]), Some((Held::Elsewhere(0xaa), of)));
+        assert_eq!(session(&table, &held), Some((Held::Here(0xaa), of)));
+    }
+}
+
+#[test]
+fn a_session_that_begins_while_another_stands_in_is_one_with_the_side_that_was_meant() {
+    let table = table([with_affinity([canary_of(10, true)])]);
+    let forced = ask().with("X-Canary", "always");
+    assert_eq!(session_but(&table, &ask(), &["stable"]), Some((Held::Nothing, "stable")));
+    assert_eq!(session_but(&table, &forced, &["canary"]), Some((Held::Nothing, "canary")));
+}
+
+#[test]
+fn a_legacy_canary_that_is_down_has_no_session_with_the_stable_side_begin() {
+    let table = table([with_affinity([canary_of(10, false)])]);
+    assert_eq!(session_but(&table, &ask().with("X-Canary", "always"), &["canary"]), None);
+}
+
+#[test]
+fn a_rule_that_wins_over_a_session_leaves_it_as_it_is_issue_8246() {
+    let mut route = with_affinity([canary_of(10, true)]);
+    route.split.rules_before_affinity = true;
+    let table = table([route]);
+    for (of, rule) in [("canary", "never"), ("stable", "always")] {
+        let forced = ask().with("Cookie", session_with(of)).with("X-Canary", rule);
+        assert_eq!(session(&table, &forced), Some((Held::Elsewhere(0xaa), of)));
+    }
 }
 
 #[test]
