@@ -104,7 +104,7 @@ enum Answer {
     Nothing,
     Canary,
     Never,
-    /// The pattern cannot be matched: the stable side, and nothing else is asked.
+    /// The pattern cannot be matched, which keeps the request from the canary.
     Broken,
 }
 
@@ -188,13 +188,9 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
         match answer {
             Answer::Nothing => None,
             Answer::Canary => Some(Wanted::Canary(at)),
-            Answer::Never => {
+            Answer::Never | Answer::Broken => {
                 self.closed.push(at);
                 None
-            }
-            Answer::Broken => {
-                self.closed.push(at);
-                Some(Wanted::Stable)
             }
         }
     }
@@ -385,7 +381,7 @@ impl std::fmt::Display for Answer {
             Self::Nothing => "decides nothing",
             Self::Canary => "to the canary",
             Self::Never => "kept from the canary",
-            Self::Broken => "kept on the stable side: the pattern does not compile",
+            Self::Broken => "kept from the canary: the pattern does not compile",
         })
     }
 }

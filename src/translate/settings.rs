@@ -395,7 +395,7 @@ fn value_pattern(reader: &mut Reader<'_>, annotation: &Typed<String>, source: &s
                     Level::Error,
                     Reason::InvalidValue,
                     format!("{} is no pattern that can be used: {fault}", shown(source)),
-                    "Requests that it would be asked about stay on the stable side",
+                    "Requests that it would be asked about are kept from this canary",
                     found.annotation.kind.mend(),
                 );
             }

@@ -172,6 +172,22 @@ fn never_by_header_also_closes_the_cookie_and_the_lot() {
 }
 
 #[test]
+fn a_pattern_that_does_not_compile_closes_its_own_canary_only() {
+    let mut canaries = ["a", "b"].map(canary);
+    let broken = FieldRule { name: "X-User".into(), value: ValueMatch::Broken };
+    canaries[0].rule = Rule { header: Some(broken), cookie: cookie("c"), ..Rule::default() };
+    canaries[0].share = share(50, 100);
+    canaries[1].rule.header = always_never("X-Canary");
+    canaries[1].share = share(50, 100);
+    let table = table([with_canaries(canaries)]);
+    let user = ask().with("X-User", "1");
+    assert_eq!(always(&table, &user.clone().with("X-Canary", "always")), "b");
+    // Neither its cookie nor its part of the lot.
+    let lots = split(&table, &user.with("Cookie", "c=always"), 100);
+    assert_eq!(lots, parts(&[("b", 50), ("stable", 50)]));
+}
+
+#[test]
 fn headers_of_all_canaries_are_asked_before_any_cookie() {
     let mut first = canary("first");
     first.rule.cookie = cookie("c");
