@@ -44,12 +44,12 @@ fn the_first_lots_are_the_canarys() {
 // === fields ===
 
 #[test]
-fn a_header_is_found_whatever_its_case_and_dashes() {
+fn a_header_is_found_whatever_its_case_and_whether_it_has_dashes_or_underscores() {
     let mut canary = by_header();
     canary.rule.header = always_never("X_Canary");
     let table = table([with_canaries([canary])]);
     assert_eq!(always(&table, &ask().with("x-canary", "always")), "canary");
-    assert_eq!(always(&table, &ask().with("X_Canary", "always")), "stable");
+    assert_eq!(always(&table, &ask().with("X_Canary", "always")), "canary");
 }
 
 #[test]
