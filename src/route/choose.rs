@@ -240,10 +240,10 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
     fn point(&mut self, draw: &mut impl Draw) -> Option<u64> {
         let sticky = self.sticky()?;
         if self.point.is_none() {
-            self.point = sticky.bucket(self.route, self.request);
+            self.point = sticky.bucket(&self.route.id.ingress, self.request);
         }
         if self.point.is_none() && matches!(sticky, Sticky::OwnCookie) {
-            let (point, cookie) = sticky::new_cookie(self.route, self.request, draw);
+            let (point, cookie) = sticky::new_cookie(&self.route.id.ingress, self.request, draw);
             self.set_cookie = Some(cookie);
             self.point = Some(point);
         }
