@@ -19,12 +19,13 @@ use super::{
     backend::Backend,
     claim::{Claim, PathKey, shown_host, stands_twice},
     host::{Pass, Seen},
-    hosts::{canaries_of, host_of},
+    hosts::{canaries_of, host_of, named_by},
     place::Placed,
     settings::CanarySettings,
 };
 
 mod clash;
+mod copied;
 
 /// A path of a canary.
 struct Part<'s> {
@@ -193,13 +194,7 @@ impl<'a> Pass<'a> {
         placed: &[Placed<'_>],
         ranked: &mut [Vec<Ranked>],
     ) {
-        let mut hosts: Vec<_> = super::hosts::rules_of(canary.ingress).filter_map(|(_, host)| host.ok()).collect();
-        if hosts.is_empty() {
-            hosts.push(Hostname::any());
-        }
-        hosts.sort_unstable();
-        hosts.dedup();
-        for host in hosts {
+        for host in named_by(canary.ingress) {
             self.reads.insert(Read::Host(host.clone()));
             let seen = self.see(&host);
             let claims = self.claims(&host, &seen);

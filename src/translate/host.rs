@@ -156,6 +156,7 @@ impl<'a> Pass<'a> {
                 mend: "Write a DNS name, or `*.` and one".to_owned(),
             });
         }
+        self.tell_uncopied(seen);
         if let Some(stable) = seen.settings.stable() {
             self.tell_secret(ingress, stable);
             self.tell_idle_secret(ingress, stable);

@@ -44,6 +44,17 @@ pub(super) fn rules_of(ingress: &Ingress) -> impl Iterator<Item = (usize, Result
     rules.into_iter().flatten().map(|rule| host_of(rule.host.as_deref())).enumerate()
 }
 
+/// The hosts that the rules of an Ingress name; any where none does.
+pub(super) fn named_by(ingress: &Ingress) -> Vec<Hostname> {
+    let mut hosts: Vec<_> = rules_of(ingress).filter_map(|(_, host)| host.ok()).collect();
+    if hosts.is_empty() {
+        hosts.push(Hostname::any());
+    }
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
 /// The host of a rule.
 pub(super) fn host_of(host: Option<&str>) -> Result<Hostname, InvalidHostname> {
     match host {

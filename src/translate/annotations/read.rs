@@ -9,7 +9,7 @@ use crate::{
     store::Observed,
 };
 
-use super::{ALIBABA, Annotation, Kind, SERIN, Support, Typed, named, registry, value};
+use super::{ALIBABA, Annotation, CANARY, Kind, SERIN, Support, Typed, named, registry, value};
 
 /// The most of a value that a problem shows, in characters.
 const SHOWN: usize = 60;
@@ -57,6 +57,13 @@ impl<'a> Reader<'a> {
     /// The annotations that are set.
     pub(in crate::translate) fn found(&self) -> &[Found<'a>] {
         &self.found
+    }
+
+    /// Whether tools that make a canary's Ingress copy an annotation there from the stable one: Flagger leaves out those of
+    /// ingress-nginx whose names begin with `canary`.
+    pub(in crate::translate) fn is_copied(&self, found: &Found<'_>) -> bool {
+        let of_nginx = found.name.strip_prefix(self.prefix).and_then(|name| name.strip_prefix('/'));
+        !of_nginx.is_some_and(|name| name.starts_with(CANARY.annotation.name))
     }
 
     /// An annotation, where it is set and not empty.
