@@ -205,7 +205,10 @@ impl<'a> Reader<'a> {
         if let Some(annotation) = known.filter(|annotation| annotation.prefixes.contain(prefix, self.prefix)) {
             self.add(Found { annotation, name: full_name, value });
         } else if prefix == self.prefix || prefix == SERIN {
-            self.tell_unknown(full_name, name, known);
+            self.tell_unknown(full_name, name, known, Level::Error);
+        } else if ALIBABA.contains(&prefix) {
+            // Whoever moves here from there has more than what is read here, and may need it there still.
+            self.tell_unknown(full_name, name, known, Level::Warning);
         }
     }
 
@@ -238,16 +241,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn tell_unknown(&mut self, full_name: &str, name: &str, known: Option<&'static Annotation>) {
+    fn tell_unknown(&mut self, full_name: &str, name: &str, known: Option<&'static Annotation>, level: Level) {
         let mend = match known.or_else(|| similar(name)) {
             Some(annotation) if known.is_some() => format!("Write `{}`", annotation.full_name(self.prefix)),
             Some(annotation) => format!("Write `{}`, if you mean that", annotation.full_name(self.prefix)),
+            None if level == Level::Warning => "Remove it, unless another gateway reads the object too".to_owned(),
             None => "Remove it; `serin annotations` lists those that are known".to_owned(),
         };
         self.problems.push(Problem {
             object: self.ingress.clone(),
             field: format!("metadata.annotations[{full_name}]"),
-            level: Level::Error,
+            level,
             reason: Reason::UnknownAnnotation,
             fault: "There is no such annotation".to_owned(),
             effect: "It is ignored".to_owned(),
