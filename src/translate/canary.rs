@@ -57,7 +57,7 @@ impl<'a> Pass<'a> {
             let Some(settings) = canary.settings.canary() else { continue };
             self.tell_pathless(source, canary);
             let mut stables = Vec::new();
-            let mut belongs = false;
+            let (mut belongs, mut lost) = (false, false);
             for part in self.parts(source, canary, settings) {
                 let at = placed.iter().position(|placed| part.belongs_to(&placed.claim));
                 match at {
@@ -77,10 +77,14 @@ impl<'a> Pass<'a> {
                     // Tools copy the default backend along with the rest.
                     None if part.default && (belongs || canary.copies_default_of(seen)) => {}
                     None => {
+                        lost = true;
                         let problem = part.without_stable(source, placed);
                         self.tell(problem);
                     }
                 }
+            }
+            if belongs && !lost && stables.is_empty() {
+                self.tell_copy(source, canary, settings);
             }
             let stables: Vec<_> = stables.into_iter().map(|at| &placed[at]).collect();
             self.tell_idle(canary, settings, &stables);
@@ -199,12 +203,7 @@ impl<'a> Pass<'a> {
             let seen = self.see(&host);
             let claims = self.claims(&host, &seen);
             for part in self.parts(&host, canary, settings) {
-                let Some(own) = claims.iter().find(|claim| part.belongs_to(claim)) else { continue };
-                let field = own.backend_field();
-                let Some(stable) = self.backend(&own.ingress.key, &field, own.backend, own.settings.via, Role::Stable)
-                else {
-                    continue;
-                };
+                let Some(stable) = self.stable_of(&part, &claims) else { continue };
                 if stable.cluster.same_port(&part.backend.cluster) {
                     continue;
                 }
@@ -215,6 +214,12 @@ impl<'a> Pass<'a> {
                 }
             }
         }
+    }
+
+    /// The backend of the path that a part of a canary belongs to.
+    fn stable_of(&mut self, part: &Part<'_>, claims: &[Claim<'_>]) -> Option<Backend> {
+        let own = claims.iter().find(|claim| part.belongs_to(claim))?;
+        self.backend(&own.ingress.key, &own.backend_field(), own.backend, own.settings.via, Role::Stable)
     }
 
     /// Tells which annotations have no effect on a canary, unless they are copies of the stable Ingress's.

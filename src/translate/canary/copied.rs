@@ -1,7 +1,7 @@
-//! What a stable Ingress is told that has annotations of canaries.
+//! What is told of copies: release tools make the Ingress of a canary from the stable one.
 //!
-//! Flagger and OpenKruise make the Ingress of a canary and copy the annotations of the stable one there, so that is the
-//! only place to write what they do not know.
+//! Flagger and OpenKruise copy its annotations, so the stable Ingress is the only place to write those that they do not
+//! know. All copy whole rules, of which most paths lead where the stable ones do.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::{
         claim::PathKey,
         host::{Pass, Seen},
         hosts::{host_of, named_by},
+        settings::CanarySettings,
     },
 };
 
@@ -44,6 +45,40 @@ impl<'a> Pass<'a> {
                 mend: "Move it to the canary, unless such a tool makes that".to_owned(),
             });
         }
+    }
+
+    /// Tells of a canary whose paths on `source` are all copies, where those on its other hosts are too. It is told with
+    /// the first host.
+    pub(super) fn tell_copy(&mut self, source: &Hostname, canary: &Seen<'a>, settings: &CanarySettings) {
+        let hosts = named_by(canary.ingress);
+        let Some((first, others)) = hosts.split_first().filter(|_| !self.quiet) else { return };
+        if first != source || !others.iter().all(|host| self.copies_all(host, canary, settings)) {
+            return;
+        }
+        self.tell(Problem {
+            object: canary.ingress.key.clone(),
+            field: "spec".to_owned(),
+            level: Level::Warning,
+            reason: Reason::CanaryShadowed,
+            fault: "All its paths have the backends of the stable Ingress".to_owned(),
+            effect: "No request is sent to it".to_owned(),
+            mend: "Write the Service of the canary where it is to serve".to_owned(),
+        });
+    }
+
+    /// Whether all paths of a canary on a host have the backend of the stable Ingress.
+    fn copies_all(&mut self, host: &Hostname, canary: &Seen<'a>, settings: &CanarySettings) -> bool {
+        self.reads.insert(Read::Host(host.clone()));
+        self.quiet = true;
+        let seen = self.see(host);
+        let claims = self.claims(host, &seen);
+        let parts = self.parts(host, canary, settings);
+        let mut parts = parts.iter().filter(|part| !part.default);
+        let copies = parts.all(|part| {
+            self.stable_of(part, &claims).is_some_and(|stable| stable.cluster.same_port(&part.backend.cluster))
+        });
+        self.quiet = false;
+        copies
     }
 
     /// The canaries of the namespace with a path of an Ingress, on any of its hosts.
