@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey},
     problem::{Level, Problem, Reason},
-    route::{Canary, Side},
+    route::{Canary, Rule, Side},
     store::Precedence,
 };
 
@@ -165,7 +165,10 @@ impl<'a> Pass<'a> {
         if placed.route.split.stable.is_none() || part.is_among(ranked) {
             return;
         }
-        self.wants(&part.seen.ingress.key, part.backend_field.clone(), &part.backend, Role::Canary);
+        // Between releases, tools leave a canary that nothing goes to, and scale it down.
+        if part.settings.share.weight > 0 || part.settings.rule != Rule::default() {
+            self.wants(&part.seen.ingress.key, part.backend_field.clone(), &part.backend, Role::Canary);
+        }
         ranked.push(part.ranked());
     }
 
