@@ -258,17 +258,21 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
             if (self.up)(&canary.side.backend) {
                 return Some((&canary.side, Some(canary)));
             }
-            self.trace.note(|| Step::Note(format!("{} has no endpoint: the stable side serves", canary.side.name)));
+            self.trace.note(|| Step::Note(format!("{} has no endpoint", canary.side.name)));
         }
-        if let Some(side) = self.stable() {
-            if !split.stable.as_ref().is_some_and(|stable| std::ptr::eq(stable, side)) {
-                self.trace.note(|| Step::Note(format!("the stable side has no endpoint: {} serves", side.name)));
+        let (side, canary) = match self.stable() {
+            Some(side) => (side, None),
+            None => {
+                let canary = self.in_place_of_stable(draw)?;
+                (&canary.side, Some(canary))
             }
-            return Some((side, None));
+        };
+        if !split.stable.as_ref().is_some_and(|stable| std::ptr::eq(stable, side)) {
+            self.trace.note(|| Step::Note(format!("the stable side has no endpoint: {} serves", side.name)));
+        } else if wanted != Wanted::Stable {
+            self.trace.note(|| Step::Note("the stable side serves".to_owned()));
         }
-        let canary = self.in_place_of_stable(draw)?;
-        self.trace.note(|| Step::Note(format!("the stable side has no endpoint: {} serves", canary.side.name)));
-        Some((&canary.side, Some(canary)))
+        Some((side, canary))
     }
 
     /// The stable side or what serves instead, whichever is up.
