@@ -9,7 +9,7 @@ fn with_affinity(canaries: impl IntoIterator<Item = Canary<&'static str>>) -> Te
     route
 }
 
-fn affinity() -> Affinity {
+pub(super) fn affinity() -> Affinity {
     Affinity {
         mode: AffinityMode::Balanced,
         cookie_name: "aff".into(),
