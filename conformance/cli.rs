@@ -311,6 +311,18 @@ fn explain_tells_the_bucket_of_a_sticky_key() {
 }
 
 #[test]
+fn explain_tells_what_each_side_lacks_where_none_can_serve() {
+    let empty = SERVICES.replace("endpoints:", "endpoints: [] #");
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", &empty)]);
+    let url = "http://shop.example/cart";
+    let said = stdout(&serin(&["explain", "-f", text(manifests.path()), "GET", url, "-H", "X-Canary: always"]));
+    assert!(said.contains("503") && said.contains("has no endpoint\n") && !said.contains("serves\n"), "{said}");
+    for object in ["Ingress shop/shop", "Service shop/web", "Ingress shop/canary", "Service shop/next"] {
+        assert!(said.contains(&format!(" {object} at ")), "nothing of {object} in {said}");
+    }
+}
+
+#[test]
 fn explain_tells_that_nothing_fits() {
     let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
     let output = serin(&["explain", "-f", text(manifests.path()), "GET", "http://other.example/"]);

@@ -24,7 +24,7 @@ mod table;
 mod variables;
 
 pub use self::{
-    affinity::{Affinity, AffinityMode, AffinityPlan, CanaryBehavior, SameSite},
+    affinity::{Affinity, AffinityMode, AffinityPlan, CanaryBehavior, Held, SameSite},
     backend::{BackendProtocol, BackendTls, TlsVersions},
     canary::{Canary, CookieRule, FieldRule, Rule, Share, Sticky, ValueMatch},
     decide::{Answer, Forward, NoTrace, Plan, Request, Scheme, Step, Trace, Why, decide},

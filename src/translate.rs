@@ -92,6 +92,8 @@ pub struct HostOutput {
 pub struct ClusterOutput {
     pub key: ClusterKey,
     pub endpoints: Endpoints,
+    /// What the Service is told where it has no endpoint and something sends requests to it: [`endpoint_problems`] does.
+    pub lack: Option<Problem>,
     /// Sorted, each once.
     pub problems: Vec<Problem>,
     /// The Service. A change of one of its EndpointSlices is a change of it.
@@ -147,15 +149,15 @@ pub fn translate(snapshot: &Snapshot, options: &Options) -> Translation {
     let credentials: BTreeMap<_, _> =
         keys.into_iter().map(|key| (key.clone(), translate_credentials(snapshot, key))).collect();
 
-    let empty = |key: &ClusterKey| clusters.get(key).is_none_or(|cluster| cluster.endpoints.is_empty());
     let mut problems = BTreeSet::new();
     for host in hosts.values() {
         problems.extend(host.problems.iter().cloned());
-        problems.extend(endpoint_problems(&host.uses, empty));
+        problems.extend(endpoint_problems(&host.uses, |key| clusters.get(key)));
     }
     problems.extend(clusters.values().flat_map(|cluster| cluster.problems.iter().cloned()));
     problems.extend(credentials.values().flat_map(|output| output.problems.iter().cloned()));
     problems.extend(default_backend_problem(snapshot, options));
+    problems.extend(default_backend.as_ref().and_then(|key| clusters.get(key)?.lack.clone()));
     problems.extend(trust_problems(&options.trust));
     problems.extend(default_certificate_problem(snapshot, options));
     Translation {

@@ -344,8 +344,10 @@ async fn the_default_backend_may_come_and_go() {
     pipeline.apply(&[]).await;
     assert!(pipeline.published.table.load().default.is_none());
     assert_eq!(pipeline.published.problems.load().len(), 1);
-    pipeline.apply(&[WEB, &slice("10.0.0.1")]).await;
+    pipeline.apply(&[WEB]).await;
     assert!(pipeline.published.table.load().default.is_some());
+    assert_eq!(pipeline.published.problems.load().len(), 1, "it has no endpoints");
+    pipeline.apply(&[&slice("10.0.0.1")]).await;
     assert!(pipeline.published.problems.load().is_empty());
     pipeline.delete(ObjectKey::service("shop", "web")).await;
     assert!(pipeline.published.table.load().default.is_none());

@@ -29,6 +29,8 @@ pub(super) struct Translated {
     credentials: Kept,
     default_backend: Option<ClusterKey>,
     default_problem: Option<Problem>,
+    /// What the Service of the default backend lacks.
+    default_lack: Option<Problem>,
     default_certificate: Option<Chosen>,
     default_certificate_problem: Option<Problem>,
     /// Clusters that the last host stopped naming, for the end of the update.
@@ -168,6 +170,7 @@ impl Translated {
             self.translate_cluster(&cluster, &mut pass);
         }
         self.drop_unused(&mut pass);
+        self.find_default_lack(&mut pass);
         let secrets = self.credentials.update(snapshot, changes, |former, now| pass.found(former, now));
         (pass.update.credentials, pass.update.credentials_gone) = (secrets.changed, secrets.gone);
         for host in mem::take(&mut pass.check) {
@@ -272,7 +275,7 @@ impl Translated {
         if former.endpoints != entry.output.endpoints {
             pass.update.clusters.push(cluster.clone());
         }
-        if former.endpoints.is_empty() != entry.output.endpoints.is_empty() {
+        if former.endpoints.is_empty() != entry.output.endpoints.is_empty() || former.lack != entry.output.lack {
             pass.check.extend(entry.users.iter().cloned());
         }
     }
@@ -298,6 +301,13 @@ impl Translated {
             }
         }
         self.default_backend = found;
+    }
+
+    fn find_default_lack(&mut self, pass: &mut Pass<'_>) {
+        let cluster = self.default_backend.as_ref().and_then(|key| self.clusters.get(key));
+        let lack = cluster.and_then(|entry| entry.output.lack.clone());
+        pass.found(self.default_lack.as_slice(), lack.as_slice());
+        self.default_lack = lack;
     }
 
     fn find_default_certificate(&mut self, pass: &mut Pass<'_>) {
@@ -330,8 +340,8 @@ impl Translated {
     fn check_endpoints(&mut self, host: &Hostname, pass: &mut Pass<'_>) {
         let Some(entry) = self.hosts.get(host) else { return };
         let clusters = &self.clusters;
-        let empty = |cluster: &ClusterKey| clusters.get(cluster).is_none_or(|entry| entry.output.endpoints.is_empty());
-        let found = translate::endpoint_problems(&entry.output.uses, empty);
+        let output = |cluster: &ClusterKey| clusters.get(cluster).map(|entry| &*entry.output);
+        let found = translate::endpoint_problems(&entry.output.uses, output);
         if let Some(entry) = self.hosts.get_mut(host) {
             pass.found(&entry.endpoint_problems, &found);
             entry.endpoint_problems = found;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{connect::Connect, worker::Worker};
 use crate::{
     draw::Draw,
-    route::{self, AffinityMode, AffinityPlan, Scheme, affinity},
+    route::{self, AffinityMode, AffinityPlan, Held, Scheme, affinity},
     upstream::{Algorithm, Cluster, EndpointId, Lease, Session, Wanted},
 };
 
@@ -49,10 +49,10 @@ impl<'t> Selection<'t> {
         loop {
             let session = match &self.affinity {
                 Some(plan) if plan.affinity.mode == AffinityMode::Balanced => {
-                    let held = self.new_key.or(plan.held);
+                    let held = self.new_key.or(plan.held.key());
                     Some(Session::Key(held.unwrap_or_else(|| *self.new_key.insert(draw.below(u64::MAX)))))
                 }
-                Some(plan) => plan.held.map(Session::Endpoint),
+                Some(plan) => plan.held.key().map(Session::Endpoint),
                 None => None,
             };
             let algorithm = match self.algorithm {
@@ -66,7 +66,7 @@ impl<'t> Selection<'t> {
             let lease = cluster.pick(&wanted, &mut positions, &mut *draw, now)?;
             // A session that begins, or that may change, begins at an endpoint that its key leads to by itself.
             let may_change = matches!(session, Some(Session::Key(_)))
-                && self.affinity.is_some_and(|plan| plan.held.is_none() || plan.affinity.change_on_failure);
+                && self.affinity.is_some_and(|plan| plan.held == Held::Nothing || plan.affinity.change_on_failure);
             draws += 1;
             if !(lease.is_displaced() && may_change && draws < DRAWS) {
                 return Some(lease);
@@ -75,7 +75,8 @@ impl<'t> Selection<'t> {
         }
     }
 
-    /// The cookie that ties the client to the endpoint of `lease`, where it does not hold that already.
+    /// The cookie that ties the client to the endpoint of `lease`, where it does not hold that already, and what it holds
+    /// is not to stay.
     pub(crate) fn cookie(
         &self,
         lease: &Lease,
@@ -86,12 +87,16 @@ impl<'t> Selection<'t> {
     ) -> Option<Vec<u8>> {
         let plan = self.affinity.as_ref()?;
         let key = match (plan.affinity.mode, plan.held) {
+            (AffinityMode::Balanced, Held::Unnamed(held)) => self.new_key.unwrap_or(held),
             (AffinityMode::Balanced, _) => self.new_key?,
-            (AffinityMode::Persistent, None) => lease.endpoint().tag(),
-            (AffinityMode::Persistent, Some(held)) => {
+            (AffinityMode::Persistent, Held::Nothing) => lease.endpoint().tag(),
+            (AffinityMode::Persistent, Held::Here(held)) => {
                 let moves = plan.affinity.change_on_failure || !cluster.has(held);
                 (lease.is_displaced() && moves).then(|| lease.endpoint().tag())?
             }
+            (AffinityMode::Persistent, Held::Unnamed(held)) => held,
+            // Its endpoint is another side's, and is not gone.
+            (AffinityMode::Persistent, Held::Elsewhere(_)) => return None,
         };
         let mut cookie = Vec::new();
         let user_agent = (!user_agent.is_empty()).then_some(user_agent);

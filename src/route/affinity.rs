@@ -1,9 +1,11 @@
 //! Session affinity by cookie: a client comes back to the endpoint, and to the side of the split, that served it.
 //!
 //! The cookie's value is `<key>|<tag>`, both 64 bits in hexadecimal. The tag names the side, the key what chooses the
-//! endpoint: a random number where sessions are balanced, the endpoint's own tag where they are persistent. A cookie of
-//! ingress-nginx is of the same form with other numbers; its tag names no side, so it begins a new session and is
-//! replaced.
+//! endpoint: a random number where sessions are balanced, the endpoint's own tag where they are persistent.
+//!
+//! Routes may share a cookie, and each of them has other sides. A tag that names none of a route's is another's, and the
+//! key chooses the endpoint here too: if each began a session of its own, each would end the other's. A cookie of
+//! ingress-nginx has a longer tag, so it begins a new session and is replaced.
 
 use std::{
     hash::Hasher,
@@ -73,12 +75,26 @@ pub enum SameSite {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AffinityPlan<'t> {
     pub affinity: &'t Affinity,
-    /// The key of the client's session; none is a new session, which needs a cookie.
-    pub held: Option<u64>,
-    /// The tag of the chosen side, for the cookie.
+    pub held: Held,
+    /// The tag of the side that the session belongs to, for the cookie.
     pub tag: u64,
     /// The path of the route, for the cookie.
     pub path: &'t str,
+}
+
+/// What the client's cookie is to the side that serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// There is none: a session begins, and the answer sets it.
+    Nothing,
+    /// The key of a session with this side. The cookie is set again where the session moves to another endpoint.
+    Here(u64),
+    /// The key of a session with another side, which is of elsewhere or does not serve this time. The cookie stays as it
+    /// is.
+    Elsewhere(u64),
+    /// The key of a session with a side of elsewhere, on a route whose canaries keep sessions. The cookie is set again
+    /// with the same key, so that it names a side of this one.
+    Unnamed(u64),
 }
 
 /// What a client's cookie says.
@@ -96,6 +112,8 @@ pub(super) enum SessionSide {
     Stable,
     /// The position of the canary.
     Canary(usize),
+    /// A side that is none of the split's: of another route, or of a canary that is gone.
+    Elsewhere,
 }
 
 /// The tag of a side or an endpoint, by its name: the same on every replica and after a restart.
@@ -169,6 +187,19 @@ fn misreads_same_site_none(user_agent: &[u8]) -> bool {
         || (has("Macintosh") && has("Intel Mac OS X 10_14") && has("Safari") && !has("Chrome"))
 }
 
+// === impl Held ===
+
+impl Held {
+    /// The key of the session; none where it begins.
+    #[must_use]
+    pub const fn key(self) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::Here(key) | Self::Elsewhere(key) | Self::Unnamed(key) => Some(key),
+        }
+    }
+}
+
 // === impl Session ===
 
 impl Session {
@@ -180,20 +211,35 @@ impl Session {
         }
     }
 
+    /// What the client holds; `home` is whether the side that serves is the one that the session belongs to.
+    pub(super) fn held<B>(self, split: &Split<B>, home: bool) -> Held {
+        match (self.key, self.side) {
+            (None, _) => Held::Nothing,
+            (Some(key), SessionSide::Elsewhere) if split.canaries.iter().any(|canary| canary.keeps_sessions) => {
+                Held::Unnamed(key)
+            }
+            (Some(key), SessionSide::Elsewhere) => Held::Elsewhere(key),
+            (Some(key), _) if home => Held::Here(key),
+            (Some(key), _) => Held::Elsewhere(key),
+        }
+    }
+
     fn read<B>(value: &[u8], split: &Split<B>) -> Self {
         let Some(bar) = memchr::memchr(b'|', value) else {
             // ingress-nginx takes any value for a key.
             return Self { key: Some(key_of(value)), side: SessionSide::None };
         };
-        let held = hex(&value[bar + 1..]);
-        let holds = |name: &str| held == Some(tag(name));
+        let Some(held) = hex(&value[bar + 1..]) else {
+            // ingress-nginx wrote it.
+            return Self::default();
+        };
+        let holds = |name: &str| held == tag(name);
         let side = if [&split.stable, &split.fallback].into_iter().flatten().any(|side| holds(&side.name)) {
             SessionSide::Stable
         } else if let Some(at) = split.canaries.iter().position(|it| it.keeps_sessions && holds(&it.side.name)) {
             SessionSide::Canary(at)
         } else {
-            // Its side is gone, or ingress-nginx wrote it.
-            return Self::default();
+            SessionSide::Elsewhere
         };
         Self { key: Some(key_of(&value[..bar])), side }
     }

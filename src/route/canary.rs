@@ -58,7 +58,7 @@ pub enum ValueMatch {
     OneOf(Arc<[Arc<str>]>),
     /// A value in which the pattern is found is sent to the canary; another decides nothing.
     Pattern(Pattern),
-    /// A pattern that does not compile: whoever sends the field is kept on the stable side, as ingress-nginx does.
+    /// A pattern that does not compile: whoever sends the field is kept from the canary, as ingress-nginx does.
     Broken,
 }
 

@@ -44,14 +44,37 @@ pub(super) fn choose<'t, B, R>(
     let mut chooser = Chooser { route, request, up, trace, closed: SmallVec::new(), point: None, set_cookie: None };
     let wanted = if split.canaries.is_empty() { Wanted::Stable } else { chooser.wanted(session.side, draw) };
     let (side, canary) = chooser.settle(wanted, draw)?;
-    let affinity = split.affinity.as_deref().filter(|_| canary.is_none_or(|canary| canary.keeps_sessions));
-    let affinity = affinity.map(|affinity| AffinityPlan {
-        affinity,
-        held: session.key,
-        tag: affinity::tag(&side.name),
-        path: route.cookie_path(),
-    });
+    let affinity = affinity_plan(route, session, wanted, side, canary);
     Some(Choice { side, canary, affinity, set_cookie: chooser.set_cookie })
+}
+
+/// What affinity asks of a request to `side`. The session belongs to the side that the client has it with, or that the
+/// request is meant for, also while another stands in: it would stay with that one for good otherwise.
+fn affinity_plan<'t, B, R>(
+    route: &'t Route<B, R>,
+    session: Session,
+    wanted: Wanted,
+    side: &Side<B>,
+    canary: Option<&Canary<B>>,
+) -> Option<AffinityPlan<'t>> {
+    let split = &route.split;
+    let affinity = split.affinity.as_deref()?;
+    let (home, of_canary) = match (session.side, wanted) {
+        (SessionSide::Canary(at), _) | (SessionSide::None | SessionSide::Elsewhere, Wanted::Canary(at)) => {
+            (Some(&split.canaries[at].side), split.canaries.get(at))
+        }
+        (SessionSide::Stable, _) | (_, Wanted::Stable) => (split.stable.as_ref().or(split.fallback.as_ref()), None),
+    };
+    if [canary, of_canary].into_iter().flatten().any(|canary| !canary.keeps_sessions) {
+        return None;
+    }
+    let home = home.unwrap_or(side);
+    Some(AffinityPlan {
+        affinity,
+        held: session.held(split, std::ptr::eq(home, side)),
+        tag: affinity::tag(&home.name),
+        path: route.cookie_path(),
+    })
 }
 
 struct Chooser<'a, 't, B, R, Q, U, T> {
@@ -81,7 +104,7 @@ enum Answer {
     Nothing,
     Canary,
     Never,
-    /// The pattern cannot be matched: the stable side, and nothing else is asked.
+    /// The pattern cannot be matched, which keeps the request from the canary.
     Broken,
 }
 
@@ -103,7 +126,7 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
 
     fn by_session(&mut self, session: SessionSide) -> Option<Wanted> {
         let wanted = match session {
-            SessionSide::None => return None,
+            SessionSide::None | SessionSide::Elsewhere => return None,
             // A session of a side that is down holds nobody from a canary that is up.
             SessionSide::Stable => self.stable().map(|_| Wanted::Stable)?,
             // Where rules go first, one may have closed the canary of the session.
@@ -165,13 +188,9 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
         match answer {
             Answer::Nothing => None,
             Answer::Canary => Some(Wanted::Canary(at)),
-            Answer::Never => {
+            Answer::Never | Answer::Broken => {
                 self.closed.push(at);
                 None
-            }
-            Answer::Broken => {
-                self.closed.push(at);
-                Some(Wanted::Stable)
             }
         }
     }
@@ -221,10 +240,10 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
     fn point(&mut self, draw: &mut impl Draw) -> Option<u64> {
         let sticky = self.sticky()?;
         if self.point.is_none() {
-            self.point = sticky.bucket(self.route, self.request);
+            self.point = sticky.bucket(&self.route.id.ingress, self.request);
         }
         if self.point.is_none() && matches!(sticky, Sticky::OwnCookie) {
-            let (point, cookie) = sticky::new_cookie(self.route, self.request, draw);
+            let (point, cookie) = sticky::new_cookie(&self.route.id.ingress, self.request, draw);
             self.set_cookie = Some(cookie);
             self.point = Some(point);
         }
@@ -239,17 +258,21 @@ impl<'t, B, R, Q: Request, U: Fn(&B) -> bool, T: Trace> Chooser<'_, 't, B, R, Q,
             if (self.up)(&canary.side.backend) {
                 return Some((&canary.side, Some(canary)));
             }
-            self.trace.note(|| Step::Note(format!("{} has no endpoint: the stable side serves", canary.side.name)));
+            self.trace.note(|| Step::Note(format!("{} has no endpoint", canary.side.name)));
         }
-        if let Some(side) = self.stable() {
-            if !split.stable.as_ref().is_some_and(|stable| std::ptr::eq(stable, side)) {
-                self.trace.note(|| Step::Note(format!("the stable side has no endpoint: {} serves", side.name)));
+        let (side, canary) = match self.stable() {
+            Some(side) => (side, None),
+            None => {
+                let canary = self.in_place_of_stable(draw)?;
+                (&canary.side, Some(canary))
             }
-            return Some((side, None));
+        };
+        if !split.stable.as_ref().is_some_and(|stable| std::ptr::eq(stable, side)) {
+            self.trace.note(|| Step::Note(format!("the stable side has no endpoint: {} serves", side.name)));
+        } else if wanted != Wanted::Stable {
+            self.trace.note(|| Step::Note("the stable side serves".to_owned()));
         }
-        let canary = self.in_place_of_stable(draw)?;
-        self.trace.note(|| Step::Note(format!("the stable side has no endpoint: {} serves", canary.side.name)));
-        Some((&canary.side, Some(canary)))
+        Some((side, canary))
     }
 
     /// The stable side or what serves instead, whichever is up.
@@ -362,7 +385,7 @@ impl std::fmt::Display for Answer {
             Self::Nothing => "decides nothing",
             Self::Canary => "to the canary",
             Self::Never => "kept from the canary",
-            Self::Broken => "kept on the stable side: the pattern does not compile",
+            Self::Broken => "kept from the canary: the pattern does not compile",
         })
     }
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::Request;
 use crate::http::{cookie, query};
 
-/// The value of a header, where the request has it. `-` and `_` are the same in `name`; a field of the request whose
-/// name has a `_` is not believed. Several fields of the name are joined by `, `.
+/// The value of a header, where the request has it. `-` and `_` are the same, as in nginx's variables; the reader drops
+/// fields with a `_`, unless it is told to keep them. Several fields of the name are joined by `, `.
 pub(super) fn header<'r>(request: &'r impl Request, name: &str) -> Option<Cow<'r, [u8]>> {
     let mut values = request.fields().filter(|(field, _)| is_header(field, name)).map(|(_, value)| value);
     let mut joined = Cow::Borrowed(values.next()?);
@@ -19,8 +19,8 @@ pub(super) fn header<'r>(request: &'r impl Request, name: &str) -> Option<Cow<'r
 }
 
 fn is_header(field: &[u8], name: &str) -> bool {
-    field.len() == name.len()
-        && field.iter().zip(name.bytes()).all(|(a, b)| a.eq_ignore_ascii_case(if b == b'_' { &b'-' } else { &b }))
+    let folded = |c: u8| if c == b'_' { b'-' } else { c.to_ascii_lowercase() };
+    field.len() == name.len() && field.iter().zip(name.bytes()).all(|(&a, b)| folded(a) == folded(b))
 }
 
 /// The value of a cookie: of the first that has the name, in either case.
@@ -79,8 +79,9 @@ mod tests {
         for (field, name, same) in [
             ("X-Canary", "x-canary", true),
             ("x-canary", "X_Canary", true),
-            ("X_Canary", "X-Canary", false),
-            ("X_Canary", "X_Canary", false),
+            ("X_Canary", "X-Canary", true),
+            ("X_Canary", "X_Canary", true),
+            ("X.Canary", "X-Canary", false),
             ("X-Canary-2", "X-Canary", false),
         ] {
             assert_eq!(is_header(field.as_bytes(), name), same, "{field} {name}");

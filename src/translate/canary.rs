@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use crate::{
     key::{ClusterKey, Hostname, ObjectKey},
     problem::{Level, Problem, Reason},
-    route::{Canary, Side},
+    route::{Canary, Rule, Side},
     store::Precedence,
 };
 
@@ -17,14 +17,15 @@ use super::{
     Read, Role,
     annotations::CanaryScope,
     backend::Backend,
-    claim::{PathKey, shown_host, stands_twice},
+    claim::{Claim, PathKey, shown_host, stands_twice},
     host::{Pass, Seen},
-    hosts::{canaries_of, host_of},
+    hosts::{canaries_of, host_of, named_by},
     place::Placed,
     settings::CanarySettings,
 };
 
 mod clash;
+mod copied;
 
 /// A path of a canary.
 struct Part<'s> {
@@ -56,9 +57,9 @@ impl<'a> Pass<'a> {
             let Some(settings) = canary.settings.canary() else { continue };
             self.tell_pathless(source, canary);
             let mut stables = Vec::new();
-            let mut belongs = false;
+            let (mut belongs, mut lost) = (false, false);
             for part in self.parts(source, canary, settings) {
-                let at = placed.iter().position(|placed| part.belongs_to(placed));
+                let at = placed.iter().position(|placed| part.belongs_to(&placed.claim));
                 match at {
                     Some(at) if placed[at].cluster.same_port(&part.backend.cluster) => belongs = true,
                     Some(at) => {
@@ -76,10 +77,14 @@ impl<'a> Pass<'a> {
                     // Tools copy the default backend along with the rest.
                     None if part.default && (belongs || canary.copies_default_of(seen)) => {}
                     None => {
+                        lost = true;
                         let problem = part.without_stable(source, placed);
                         self.tell(problem);
                     }
                 }
+            }
+            if belongs && !lost && stables.is_empty() {
+                self.tell_copy(source, canary, settings);
             }
             let stables: Vec<_> = stables.into_iter().map(|at| &placed[at]).collect();
             self.tell_idle(canary, settings, &stables);
@@ -160,7 +165,10 @@ impl<'a> Pass<'a> {
         if placed.route.split.stable.is_none() || part.is_among(ranked) {
             return;
         }
-        self.wants(&part.seen.ingress.key, part.backend_field.clone(), &part.backend, Role::Canary);
+        // Between releases, tools leave a canary that nothing goes to, and scale it down.
+        if part.settings.share.weight > 0 || part.settings.rule != Rule::default() {
+            self.wants(&part.seen.ingress.key, part.backend_field.clone(), &part.backend, Role::Canary);
+        }
         ranked.push(part.ranked());
     }
 
@@ -193,26 +201,12 @@ impl<'a> Pass<'a> {
         placed: &[Placed<'_>],
         ranked: &mut [Vec<Ranked>],
     ) {
-        let mut hosts: Vec<_> = super::hosts::rules_of(canary.ingress).filter_map(|(_, host)| host.ok()).collect();
-        if hosts.is_empty() {
-            hosts.push(Hostname::any());
-        }
-        hosts.sort_unstable();
-        hosts.dedup();
-        for host in hosts {
+        for host in named_by(canary.ingress) {
             self.reads.insert(Read::Host(host.clone()));
             let seen = self.see(&host);
             let claims = self.claims(&host, &seen);
             for part in self.parts(&host, canary, settings) {
-                let own = claims.iter().find(|claim| {
-                    claim.path == part.path && claim.ingress.key.namespace == canary.ingress.key.namespace
-                });
-                let Some(own) = own else { continue };
-                let field = own.backend_field();
-                let Some(stable) = self.backend(&own.ingress.key, &field, own.backend, own.settings.via, Role::Stable)
-                else {
-                    continue;
-                };
+                let Some(stable) = self.stable_of(&part, &claims) else { continue };
                 if stable.cluster.same_port(&part.backend.cluster) {
                     continue;
                 }
@@ -223,6 +217,12 @@ impl<'a> Pass<'a> {
                 }
             }
         }
+    }
+
+    /// The backend of the path that a part of a canary belongs to.
+    fn stable_of(&mut self, part: &Part<'_>, claims: &[Claim<'_>]) -> Option<Backend> {
+        let own = claims.iter().find(|claim| part.belongs_to(claim))?;
+        self.backend(&own.ingress.key, &own.backend_field(), own.backend, own.settings.via, Role::Stable)
     }
 
     /// Tells which annotations have no effect on a canary, unless they are copies of the stable Ingress's.
@@ -255,8 +255,8 @@ impl<'a> Pass<'a> {
 // === impl Part ===
 
 impl Part<'_> {
-    fn belongs_to(&self, placed: &Placed<'_>) -> bool {
-        let claim = &placed.claim;
+    /// Whether it is a canary of the path that a claim has.
+    fn belongs_to(&self, claim: &Claim<'_>) -> bool {
         claim.path == self.path
             && claim.ingress.key.namespace == self.seen.ingress.key.namespace
             && (claim.default || !self.default)

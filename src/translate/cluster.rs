@@ -43,22 +43,25 @@ pub fn translate_cluster(snapshot: &Snapshot, options: &Options, key: &ClusterKe
     let service_key = key.service_key();
     let mut problems = BTreeSet::new();
     // Whoever names a Service that is not there is told so; here there is no object to tell.
-    let endpoints = match snapshot.service(&key.namespace, &key.service) {
+    let (endpoints, lack) = match snapshot.service(&key.namespace, &key.service) {
         Some(service) => {
             let port = port_of(service, &key.port);
             problems.extend(port.and_then(|port| app_protocol_problem(service, port)));
-            endpoints(snapshot, options, key, service, port, &mut problems).with_protocol(port.and_then(app_protocol))
+            let (endpoints, lack) = endpoints(snapshot, options, key, service, port, &mut problems);
+            (endpoints.with_protocol(port.and_then(app_protocol)), lack)
         }
-        None => Endpoints::default(),
+        None => (Endpoints::default(), None),
     };
     ClusterOutput {
         key: key.clone(),
         endpoints,
+        lack,
         problems: problems.into_iter().collect(),
         reads: [Read::Object(service_key)].into(),
     }
 }
 
+/// The endpoints of a port, and why there is none.
 fn endpoints(
     snapshot: &Snapshot,
     options: &Options,
@@ -66,19 +69,19 @@ fn endpoints(
     service: &Observed<Service>,
     port: Option<&ServicePort>,
     problems: &mut BTreeSet<Problem>,
-) -> Endpoints {
+) -> (Endpoints, Option<Problem>) {
     if is_external(service) {
-        return external(options, key, service, port, problems);
+        return (external(options, key, service, port, problems), None);
     }
     // A port that is not there has been told with the Ingress that names it.
-    let Some(port) = port else { return Endpoints::default() };
+    let Some(port) = port else { return (Endpoints::default(), None) };
     let affinity = client_ip_timeout(service);
     let with_affinity = |endpoints: Endpoints| match affinity {
         Some(timeout) => endpoints.with_client_ip_affinity(timeout),
         None => endpoints,
     };
     if let (Via::ClusterIp, Some(address), Some(number)) = (key.via, cluster_ip(service), number(port)) {
-        return Endpoints::of([EndpointSpec::new(SocketAddr::new(address, number))]);
+        return (Endpoints::of([EndpointSpec::new(SocketAddr::new(address, number))]), None);
     }
 
     let mut sliced = Sliced::default();
@@ -86,10 +89,8 @@ fn endpoints(
         sliced.add(slice, service, port, problems);
     }
     let used = if sliced.ready.is_empty() { &sliced.ending } else { &sliced.ready };
-    if used.is_empty() {
-        problems.insert(sliced.problem(&service.key, service, port));
-    }
-    with_affinity(Endpoints::of(used.iter().copied().map(EndpointSpec::new)))
+    let lack = used.is_empty().then(|| sliced.problem(&service.key, service, port));
+    (with_affinity(Endpoints::of(used.iter().copied().map(EndpointSpec::new))), lack)
 }
 
 /// The timeout of `sessionAffinity: ClientIP`.

@@ -158,6 +158,7 @@ impl<'a> Pass<'a> {
                 mend: "Write a DNS name, or `*.` and one".to_owned(),
             });
         }
+        self.tell_uncopied(seen);
         if let Some(stable) = seen.settings.stable() {
             self.tell_pathless_rules(ingress);
             self.tell_lone_default(ingress);

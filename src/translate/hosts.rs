@@ -49,6 +49,17 @@ pub(super) fn has_rules(ingress: &Ingress) -> bool {
     rules_of(ingress).next().is_some()
 }
 
+/// The hosts that the rules of an Ingress name; any where none does.
+pub(super) fn named_by(ingress: &Ingress) -> Vec<Hostname> {
+    let mut hosts: Vec<_> = rules_of(ingress).filter_map(|(_, host)| host.ok()).collect();
+    if hosts.is_empty() {
+        hosts.push(Hostname::any());
+    }
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
+}
+
 /// The host of a rule.
 pub(super) fn host_of(host: Option<&str>) -> Result<Hostname, InvalidHostname> {
     match host {

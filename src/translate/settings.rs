@@ -51,6 +51,8 @@ pub(super) struct Stable {
     pub(super) fallback: Option<String>,
     pub(super) affinity: Option<Affinity>,
     pub(super) rules_before_affinity: bool,
+    /// Annotations that count on its canaries alone, which release tools copy there: full name and value.
+    pub(super) for_canaries: Vec<(String, String)>,
     /// What is asked of the certificates of the clients of its hosts.
     pub(super) client_certificates: Option<ClientCertificates>,
     /// Whether the paths would be open to more than the object allows.
@@ -169,6 +171,7 @@ fn stable(reader: &mut Reader<'_>, options: &Options) -> Stable {
         fallback: reader.get(&known::DEFAULT_BACKEND),
         affinity: affinity(reader),
         rules_before_affinity: reader.get_or(&known::AFFINITY_PRECEDENCE, false),
+        for_canaries: for_canaries(reader),
         client_certificates: client_certificates(reader),
         closed,
         closes_hosts: closing(reader).any(|found| found.annotation.scope == known::Scope::Host),
@@ -395,7 +398,7 @@ fn value_pattern(reader: &mut Reader<'_>, annotation: &Typed<String>, source: &s
                     Level::Error,
                     Reason::InvalidValue,
                     format!("{} is no pattern that can be used: {fault}", shown(source)),
-                    "Requests that it would be asked about stay on the stable side",
+                    "Requests that it would be asked about are kept from this canary",
                     found.annotation.kind.mend(),
                 );
             }
@@ -466,28 +469,12 @@ fn tell_without_rule(reader: &mut Reader<'_>) {
     }
 }
 
-/// Tells that annotations of a canary stand on an Ingress that is none.
+/// Tells that annotations of a canary stand on an Ingress that is none. Those that release tools copy to the canary that
+/// they make are told where canaries are known.
 fn tell_canary_off(reader: &mut Reader<'_>) {
-    // It is about sessions, which are the stable Ingress's: whoever writes it there does not want a canary.
-    let behavior = &known::AFFINITY_CANARY_BEHAVIOR.annotation;
-    if let Some(found) = reader.set(behavior) {
-        reader.tell(
-            found,
-            Level::Warning,
-            Reason::Unsupported,
-            format!("`{}` is read from the Ingress of the canary", behavior.name),
-            "It has no effect here",
-            "Move it to the canary",
-        );
-    }
-    let of_canary = |found: &&Found<'_>| {
-        let name = found.annotation.name;
-        found.annotation.scope == known::Scope::Canary
-            && name != known::CANARY.annotation.name
-            && name != behavior.name
-            && !found.value.is_empty()
-    };
-    let Some(found) = reader.found().iter().find(of_canary).copied() else { return };
+    let meant = |found: &&Found<'_>| found.annotation.name != known::CANARY.annotation.name && !found.value.is_empty();
+    let mut of_canary = reader.found().iter().filter(|found| found.annotation.scope == known::Scope::Canary);
+    let Some(found) = of_canary.find(|found| meant(found) && !reader.is_copied(found)).copied() else { return };
     reader.tell(
         found,
         Level::Error,
@@ -496,6 +483,13 @@ fn tell_canary_off(reader: &mut Reader<'_>) {
         "The Ingress is an ordinary one: it serves its paths itself, unless an older one does",
         "Write `canary: \"true\"`, or remove it",
     );
+}
+
+/// The annotations of canaries that release tools copy from a stable Ingress: full name and value.
+fn for_canaries(reader: &Reader<'_>) -> Vec<(String, String)> {
+    let of_canary = reader.found().iter().filter(|found| found.annotation.scope == known::Scope::Canary);
+    let copied = of_canary.filter(|found| !found.value.is_empty() && reader.is_copied(found));
+    copied.map(|found| (found.name.to_owned(), found.value.to_owned())).collect()
 }
 
 /// Tells that an annotation has no effect.

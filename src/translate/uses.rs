@@ -5,6 +5,8 @@ use crate::{
     problem::{Level, Problem, Reason},
 };
 
+use super::ClusterOutput;
+
 /// A part of an Ingress that wants a cluster.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Use {
@@ -28,9 +30,17 @@ pub enum Role {
     Fallback,
 }
 
-/// The problems of Ingresses whose clusters have no endpoint; `empty` says which have none. Sorted, each once.
-pub fn endpoint_problems(uses: &[Use], empty: impl Fn(&ClusterKey) -> bool) -> Vec<Problem> {
-    let mut problems: Vec<_> = uses.iter().filter(|wish| empty(&wish.cluster)).map(Use::problem).collect();
+/// The problems of Ingresses whose clusters have no endpoint, and of the Services of these; `output` is what became of a
+/// cluster. Sorted, each once.
+pub fn endpoint_problems<'c>(uses: &[Use], output: impl Fn(&ClusterKey) -> Option<&'c ClusterOutput>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for wish in uses {
+        let output = output(&wish.cluster);
+        if output.is_none_or(|output| output.endpoints.is_empty()) {
+            problems.push(wish.problem());
+            problems.extend(output.and_then(|output| output.lack.clone()));
+        }
+    }
     problems.sort_unstable();
     problems.dedup();
     problems

@@ -9,7 +9,9 @@ use crate::{
     http::{self, Refusal},
     key::{ClusterKey, Hostname, ObjectKey, RouteId, SecretKey},
     problem::Problem,
-    route::{Algorithm, Answer, Forward, HostMatch, PathMatch, Plan, Step, Why},
+    route::{
+        AffinityMode, AffinityPlan, Algorithm, Answer, Forward, Held, HostMatch, PathMatch, Plan, Route, Step, Why,
+    },
     translate::Translation,
     upstream::{Endpoints, Origin},
 };
@@ -84,17 +86,14 @@ impl Report {
         let outcome = match plan {
             Plan::Answer(answer) => {
                 match answer.route {
-                    Some(route) => objects.push(route.id.ingress.clone()),
+                    Some(route) => objects.extend(objects_of(route)),
                     // Those that name the host may have lost their routes by a mistake.
                     None => objects.extend(ingresses_of(asking.view.authority(), manifests)),
                 }
                 answered(answer)
             }
             Plan::Forward(forward) => {
-                objects.push(forward.route.id.ingress.clone());
-                objects.extend(forward.route.split.canaries.iter().map(|canary| canary.ingress.clone()));
-                objects.push(forward.side.backend.service_key());
-                objects.extend(forward.route.policy.backend_tls.secret.iter().map(SecretKey::object));
+                objects.extend(objects_of(forward.route));
                 Outcome::Forwarded(Box::new(forwarded(asking, forward, request_changes, translation)))
             }
         };
@@ -196,6 +195,14 @@ fn ingresses_of(authority: &[u8], manifests: &Manifests) -> Vec<ObjectKey> {
     ingresses.map(|ingress| ingress.key.clone()).collect()
 }
 
+/// The objects that a route is made of: what is wrong with one that did not serve may be why.
+fn objects_of(route: &Route<ClusterKey, RouteId>) -> impl Iterator<Item = ObjectKey> {
+    let canaries = route.split.canaries.iter().map(|canary| canary.ingress.clone());
+    let services = route.split.sides().map(|side| side.backend.service_key());
+    let secrets = route.policy.backend_tls.secret.iter().map(SecretKey::object);
+    std::iter::once(route.id.ingress.clone()).chain(canaries).chain(services).chain(secrets)
+}
+
 fn answered(answer: &Answer<'_, ClusterKey, RouteId>) -> Outcome {
     let (status, because, location) = match &answer.why {
         Why::Health => (200, "a health check, since no path claims it", None),
@@ -231,7 +238,11 @@ fn forwarded(
         None => Vec::new(),
     };
     let by = forward.side.balance.hash_by.as_ref().map_or(String::new(), |key| format!(" of {}", key.source));
+    // A persistent session begins with any endpoint, and keeps that.
+    let leads = |plan: AffinityPlan<'_>| plan.held != Held::Nothing || plan.affinity.mode == AffinityMode::Balanced;
+    let by_session = forward.affinity.is_some_and(leads);
     let balance = match forward.side.balance.algorithm {
+        _ if by_session => "by the session".to_owned(),
         Algorithm::RoundRobin => "in turn".to_owned(),
         Algorithm::LeastConnections => "the one with the fewest requests".to_owned(),
         Algorithm::Ewma => "the faster of two".to_owned(),
@@ -241,8 +252,10 @@ fn forwarded(
     let session = forward.affinity.as_ref().map(|plan| {
         let name = &plan.affinity.cookie_name;
         match plan.held {
-            Some(_) => format!("the cookie {name} leads to the endpoint of before"),
-            None => format!("a new one: the answer sets the cookie {name}"),
+            Held::Nothing => format!("a new one: the answer sets the cookie {name}"),
+            Held::Here(_) => format!("the cookie {name} leads to the endpoint of before"),
+            Held::Elsewhere(_) => format!("the cookie {name} names another side, and stays as it is"),
+            Held::Unnamed(_) => format!("the cookie {name} names another side: the answer sets it to name this one"),
         }
     });
     Forwarded {

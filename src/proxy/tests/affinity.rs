@@ -85,6 +85,52 @@ fn a_persistent_session_moves_when_its_endpoint_is_gone() {
     assert_eq!(ask_with(&gateway, &new).text(), name);
 }
 
+/// A cookie whose key is no endpoint's.
+fn session_with(side: &str) -> String {
+    format!("SESSION=00000000000000aa|{:016x}", crate::route::affinity::tag(side))
+}
+
+#[test]
+fn a_cookie_of_another_route_leads_to_one_endpoint_and_stays() {
+    for mode in [AffinityMode::Balanced, AffinityMode::Persistent] {
+        let (a, b, c) = (named("a"), named("b"), named("c"));
+        let gateway = Gateway::with(setup(mode, false), &[&a, &b, &c]);
+        let answers = [(); 6].map(|()| ask_with(&gateway, &session_with("shop-other-80")));
+        assert!(answers.iter().all(|answer| answer.text() == answers[0].text()), "{mode:?}");
+        assert!(answers.iter().all(|answer| answer.field("set-cookie").is_none()), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_cookie_of_another_route_comes_to_name_a_canary_with_the_key_that_it_has() {
+    for mode in [AffinityMode::Balanced, AffinityMode::Persistent] {
+        let (stable, a, b) = (named("stable"), named("a"), named("b"));
+        let setup = Setup { canary: vec![a.address, b.address], ..setup(mode, false) };
+        let gateway = Gateway::with(setup, &[&stable]);
+        let first = ask_with(&gateway, &session_with("shop-other-80"));
+        assert_eq!(cookie(&first), session_with("shop-web-canary-80"), "{mode:?}");
+        assert_eq!(ask_with(&gateway, &cookie(&first)).text(), first.text(), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_session_comes_back_to_its_endpoint_after_an_outage_of_its_side() {
+    for mode in [AffinityMode::Balanced, AffinityMode::Persistent] {
+        let (a, b, canary) = (named("a"), named("b"), named("canary"));
+        let setup = Setup { canary: vec![canary.address], ..setup(mode, false) };
+        let gateway = Gateway::with(setup, &[&a, &b]);
+        let old = session_with("shop-web-80");
+        let first = ask_with(&gateway, &old);
+        let held = first.field("set-cookie").map_or(old, |_| cookie(&first));
+        gateway.cluster.replace(&Endpoints::of([]));
+        let meanwhile = ask_with(&gateway, &held);
+        assert_eq!((meanwhile.text(), meanwhile.field("set-cookie")), ("canary", None), "{mode:?}");
+        gateway.cluster.replace(&Endpoints::of([a.address, b.address].map(EndpointSpec::new)));
+        let again = ask_with(&gateway, &held);
+        assert_eq!((again.text(), again.field("set-cookie")), (first.text(), None), "{mode:?}");
+    }
+}
+
 #[test]
 fn a_session_whose_endpoint_fails_comes_back_or_moves_as_it_is_told() {
     for (change_on_failure, moves) in [(false, false), (true, true)] {

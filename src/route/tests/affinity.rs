@@ -9,7 +9,7 @@ fn with_affinity(canaries: impl IntoIterator<Item = Canary<&'static str>>) -> Te
     route
 }
 
-fn affinity() -> Affinity {
+pub(super) fn affinity() -> Affinity {
     Affinity {
         mode: AffinityMode::Balanced,
         cookie_name: "aff".into(),
@@ -34,9 +34,14 @@ fn session_with(side: &str) -> String {
     format!("aff=00000000000000aa|{:016x}", crate::route::affinity::tag(side))
 }
 
-/// The session that a decision asks for: its key, if any, and the side of its tag.
-fn session(table: &TestTable, ask: &Ask) -> Option<(Option<u64>, &'static str)> {
-    match decide(table, ask, &mut Given::new([99]), 0, |_| true, &mut NoTrace) {
+/// The session that a decision asks for: what the client holds, and the side of its tag.
+fn session(table: &TestTable, ask: &Ask) -> Option<(Held, &'static str)> {
+    session_but(table, ask, &[])
+}
+
+/// The session where all backends are up but `down`.
+fn session_but(table: &TestTable, ask: &Ask, down: &[&str]) -> Option<(Held, &'static str)> {
+    match decide(table, ask, &mut Given::new([99]), 0, |side| !down.contains(side), &mut NoTrace) {
         Plan::Forward(Forward { affinity: Some(plan), .. }) => {
             let side = ["stable", "canary"].into_iter().find(|side| crate::route::affinity::tag(side) == plan.tag);
             Some((plan.held, side.unwrap_or("?")))
@@ -50,7 +55,7 @@ fn a_session_with_the_canary_beats_never_and_goes_on_with_its_key() {
     let table = table([with_affinity([canary_of(1, true)])]);
     let held = ask().with("Cookie", session_with("canary"));
     assert_eq!(always(&table, &held.clone().with("X-Canary", "never")), "canary");
-    assert_eq!(session(&table, &held), Some((Some(0xaa), "canary")));
+    assert_eq!(session(&table, &held), Some((Held::Here(0xaa), "canary")));
 }
 
 #[test]
@@ -101,35 +106,84 @@ fn never_wins_over_a_session_with_the_canary_where_rules_go_first_issue_8246() {
 fn a_cookie_of_ingress_nginx_begins_a_new_session_and_is_replaced() {
     let table = table([with_affinity([canary_of(0, true)])]);
     let old = "aff=1763722440.123.45.678901|8c7dd922ad47494fc02c388e12c00eac";
-    assert_eq!(session(&table, &ask().with("Cookie", old)), Some((None, "stable")));
-    assert_eq!(session(&table, &ask()), Some((None, "stable")));
+    assert_eq!(session(&table, &ask().with("Cookie", old)), Some((Held::Nothing, "stable")));
+    assert_eq!(session(&table, &ask()), Some((Held::Nothing, "stable")));
 }
 
 #[test]
 fn any_other_value_is_a_key_as_in_ingress_nginx() {
     let table = table([with_affinity([])]);
     let (held, side) = session(&table, &ask().with("Cookie", "aff=junk")).unwrap();
-    assert_eq!((held.is_some(), side), (true, "stable"));
+    assert!(matches!((held, side), (Held::Here(_), "stable")), "{held:?}");
     assert_eq!(session(&table, &ask().with("Cookie", "aff=junk")), Some((held, side)));
-    assert_eq!(session(&table, &ask().with("Cookie", "aff=")), Some((None, "stable")));
+    assert_eq!(session(&table, &ask().with("Cookie", "aff=")), Some((Held::Nothing, "stable")));
 }
 
 #[test]
-fn a_session_with_a_canary_that_is_gone_begins_anew() {
-    let table = table([with_affinity([])]);
-    assert_eq!(session(&table, &ask().with("Cookie", session_with("canary"))), Some((None, "stable")));
+fn a_session_with_a_canary_that_is_gone_keeps_its_key_and_finds_the_canary_when_it_is_back() {
+    let held = ask().with("Cookie", session_with("canary"));
+    assert_eq!(session(&table([with_affinity([])]), &held), Some((Held::Elsewhere(0xaa), "stable")));
+    assert_eq!(always(&table([with_affinity([canary_of(0, true)])]), &held), "canary");
+}
+
+#[test]
+fn routes_that_share_a_cookie_do_not_end_each_others_sessions() {
+    let other = |canaries: Vec<Canary<&'static str>>| {
+        let mut route = with_affinity(canaries);
+        route.id.path = "/other".into();
+        route.path = PathRule::Prefix("/other".into());
+        route.split.stable = Some(side("other"));
+        route
+    };
+    let at_other = |side: &str| Ask { target: "/other".into(), ..ask().with("Cookie", session_with(side)) };
+    let held = |table: &TestTable, ask: &Ask| session(table, ask).unwrap().0;
+    // Only where there are canaries to have sessions with is the side worth another cookie.
+    for (canaries, expected) in [
+        (vec![], Held::Elsewhere(0xaa)),
+        (vec![canary_of(0, false)], Held::Elsewhere(0xaa)),
+        (vec![canary_of(0, true)], Held::Unnamed(0xaa)),
+    ] {
+        let table = table([with_affinity([]), other(canaries)]);
+        assert_eq!(held(&table, &at_other("stable")), expected);
+        assert_eq!(held(&table, &at_other("other")), Held::Here(0xaa));
+        assert_eq!(held(&table, &ask().with("Cookie", session_with("other"))), Held::Elsewhere(0xaa));
+    }
 }
 
 #[test]
 fn a_session_outlasts_the_absence_of_its_side() {
-    let table = table([with_affinity([canary_of(0, true)])]);
-    let held = ask().with("Cookie", session_with("canary"));
-    assert_eq!(always_but(&table, &held, &["canary"]), "stable");
-    let mut draw = Given::new([0]);
-    let Plan::Forward(forward) = decide(&table, &held, &mut draw, 0, |&side| side != "canary", &mut NoTrace) else {
-        panic!("it is not sent on");
-    };
-    assert_eq!(forward.affinity.unwrap().held, Some(0xaa));
+    let table = table([with_affinity([canary_of(1, true)])]);
+    for (of, other) in [("canary", "stable"), ("stable", "canary")] {
+        let held = ask().with("Cookie", session_with(of));
+        assert_eq!(always_but(&table, &held, &[of]), other);
+        assert_eq!(session_but(&table, &held, &[of]), Some((Held::Elsewhere(0xaa), of)));
+        assert_eq!(session(&table, &held), Some((Held::Here(0xaa), of)));
+    }
+}
+
+#[test]
+fn a_session_that_begins_while_another_stands_in_is_one_with_the_side_that_was_meant() {
+    let table = table([with_affinity([canary_of(10, true)])]);
+    let forced = ask().with("X-Canary", "always");
+    assert_eq!(session_but(&table, &ask(), &["stable"]), Some((Held::Nothing, "stable")));
+    assert_eq!(session_but(&table, &forced, &["canary"]), Some((Held::Nothing, "canary")));
+}
+
+#[test]
+fn a_legacy_canary_that_is_down_has_no_session_with_the_stable_side_begin() {
+    let table = table([with_affinity([canary_of(10, false)])]);
+    assert_eq!(session_but(&table, &ask().with("X-Canary", "always"), &["canary"]), None);
+}
+
+#[test]
+fn a_rule_that_wins_over_a_session_leaves_it_as_it_is_issue_8246() {
+    let mut route = with_affinity([canary_of(10, true)]);
+    route.split.rules_before_affinity = true;
+    let table = table([route]);
+    for (of, rule) in [("canary", "never"), ("stable", "always")] {
+        let forced = ask().with("Cookie", session_with(of)).with("X-Canary", rule);
+        assert_eq!(session(&table, &forced), Some((Held::Elsewhere(0xaa), of)));
+    }
 }
 
 #[test]
@@ -155,11 +209,11 @@ fn a_session_with_the_fallback_is_one_with_the_stable_side() {
     let held = ask().with("Cookie", session_with("fallback"));
     assert_eq!(always_but(&table, &held, &["stable"]), "fallback");
     assert_eq!(always(&table, &held), "stable");
-    assert_eq!(session(&table, &held), Some((Some(0xaa), "stable")));
+    assert_eq!(session(&table, &held), Some((Held::Here(0xaa), "stable")));
 }
 
 fn rendered(affinity: &Affinity, scheme: Scheme, user_agent: Option<&str>) -> String {
-    let plan = AffinityPlan { affinity, held: None, tag: 0xbeef, path: "/info" };
+    let plan = AffinityPlan { affinity, held: Held::Nothing, tag: 0xbeef, path: "/info" };
     let mut out = Vec::new();
     crate::route::affinity::set_cookie(&plan, 0xaa, 1_290_079_655, scheme, user_agent.map(str::as_bytes), &mut out);
     String::from_utf8(out).unwrap().replace("00000000000000aa|000000000000beef", "*")

@@ -44,12 +44,12 @@ fn the_first_lots_are_the_canarys() {
 // === fields ===
 
 #[test]
-fn a_header_is_found_whatever_its_case_and_dashes() {
+fn a_header_is_found_whatever_its_case_and_whether_it_has_dashes_or_underscores() {
     let mut canary = by_header();
     canary.rule.header = always_never("X_Canary");
     let table = table([with_canaries([canary])]);
     assert_eq!(always(&table, &ask().with("x-canary", "always")), "canary");
-    assert_eq!(always(&table, &ask().with("X_Canary", "always")), "stable");
+    assert_eq!(always(&table, &ask().with("X_Canary", "always")), "canary");
 }
 
 #[test]
@@ -169,6 +169,22 @@ fn never_by_header_also_closes_the_cookie_and_the_lot() {
     canary.share = share(100, 100);
     let table = table([with_canaries([canary])]);
     assert_eq!(always(&table, &asking("never").with("Cookie", "c=always")), "stable");
+}
+
+#[test]
+fn a_pattern_that_does_not_compile_closes_its_own_canary_only() {
+    let mut canaries = ["a", "b"].map(canary);
+    let broken = FieldRule { name: "X-User".into(), value: ValueMatch::Broken };
+    canaries[0].rule = Rule { header: Some(broken), cookie: cookie("c"), ..Rule::default() };
+    canaries[0].share = share(50, 100);
+    canaries[1].rule.header = always_never("X-Canary");
+    canaries[1].share = share(50, 100);
+    let table = table([with_canaries(canaries)]);
+    let user = ask().with("X-User", "1");
+    assert_eq!(always(&table, &user.clone().with("X-Canary", "always")), "b");
+    // Neither its cookie nor its part of the lot.
+    let lots = split(&table, &user.with("Cookie", "c=always"), 100);
+    assert_eq!(lots, parts(&[("b", 50), ("stable", 50)]));
 }
 
 #[test]

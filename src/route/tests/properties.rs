@@ -55,6 +55,17 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// Session cookies: with the tag of a side, of none, or of another form.
+fn any_session() -> impl Strategy<Value = Vec<u8>> {
+    let tag = prop_oneof![
+        select(vec!["stable", "a", "b", "other"])
+            .prop_map(|side| format!("{:016x}", crate::route::affinity::tag(side))),
+        "[0-9a-g]{0,40}",
+    ];
+    ("[0-9a-f]{16}|[0-9a-f.]{0,40}", prop_oneof![Just("|"), Just("")], tag, "(; c=(always|never))?")
+        .prop_map(|(key, bar, tag, more)| format!("aff={key}{bar}{tag}{more}").into_bytes())
+}
+
 fn any_target() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         any_bytes(),
@@ -65,15 +76,14 @@ fn any_target() -> impl Strategy<Value = Vec<u8>> {
 
 fn any_ask() -> impl Strategy<Value = Ask> {
     let name = select(vec!["Cookie", "X-Canary", "X_Canary", "Host", "x-canary"]);
-    (any_bytes(), any_target(), vec((name, any_bytes()), 0..5), any::<bool>()).prop_map(
-        |(authority, target, fields, https)| Ask {
-            authority,
-            target,
-            fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            scheme: if https { Scheme::Https } else { Scheme::Http },
-            ..ask()
-        },
-    )
+    let field = prop_oneof![3 => (name, any_bytes()), 1 => (Just("Cookie"), any_session())];
+    (any_bytes(), any_target(), vec(field, 0..5), any::<bool>()).prop_map(|(authority, target, fields, https)| Ask {
+        authority,
+        target,
+        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        scheme: if https { Scheme::Https } else { Scheme::Http },
+        ..ask()
+    })
 }
 
 /// A table with something of everything.
@@ -97,6 +107,7 @@ fn everything() -> TestTable {
             hash_by: Some(HashKey::parse("$host$uri$arg_a$cookie_c$http_x_canary$remote_addr").unwrap()),
         };
         route.split.stable = Some(Side { balance, ..side("stable") });
+        route.split.affinity = Some(Arc::new(super::affinity::affinity()));
         route
     };
     let rewrite = |target: &str| {
@@ -181,9 +192,14 @@ proptest! {
                 prop_assert!(location.iter().all(u8::is_ascii_graphic), "{}", location.escape_ascii());
             }
             Plan::Answer(_) => {}
-            Plan::Forward(Forward { side, host, set_cookie, .. }) => {
+            Plan::Forward(Forward { side, host, set_cookie, affinity, .. }) => {
                 prop_assert!(up(&side.backend));
-                for value in [host, set_cookie].into_iter().flatten() {
+                let session = affinity.map(|plan| {
+                    let mut cookie = Vec::new();
+                    crate::route::affinity::set_cookie(&plan, 7, 0, Scheme::Http, None, &mut cookie);
+                    cookie
+                });
+                for value in [host, set_cookie, session].into_iter().flatten() {
                     prop_assert!(!value.iter().any(u8::is_ascii_control), "{}", value.escape_ascii());
                 }
             }

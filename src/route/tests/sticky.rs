@@ -26,23 +26,17 @@ fn at_weights(sticky: &Sticky, ask: &Ask, weights: impl IntoIterator<Item = u32>
 fn buckets_are_as_they_always_were() {
     #[derive(serde::Deserialize)]
     struct Vector {
-        host: String,
-        path: String,
-        path_type: String,
+        namespace: String,
+        name: String,
         key: String,
         bucket: String,
     }
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("../testdata/sticky.json")).unwrap();
     assert_eq!(vectors.len(), 30);
-    for Vector { host, path, path_type, key, bucket } in vectors {
-        let mut route = route_of(&host, &path);
-        route.id.path_type = match &*path_type {
-            "Exact" => PathType::Exact,
-            "Prefix" => PathType::Prefix,
-            _ => PathType::ImplementationSpecific,
-        };
-        let found = by_cookie().bucket(&route, &user(&key)).map(|bucket| format!("{bucket:016x}"));
-        assert_eq!(found, Some(bucket), "{host}{path} {path_type} {key}");
+    for Vector { namespace, name, key, bucket } in vectors {
+        let ingress = ObjectKey::ingress(&*namespace, &*name);
+        let found = by_cookie().bucket(&ingress, &user(&key)).map(|bucket| format!("{bucket:016x}"));
+        assert_eq!(found, Some(bucket), "{ingress} {key}");
     }
 }
 
@@ -100,19 +94,33 @@ fn without_a_key_the_lot_is_drawn() {
 }
 
 #[test]
-fn routes_do_not_share_buckets() {
-    let (one, other) = (route_of("foo", "/info"), route_of("foo", "/other"));
-    let differ =
-        (0..64).filter(|name| by_cookie().bucket(&one, &user(name)) != by_cookie().bucket(&other, &user(name)));
-    assert_eq!(differ.count(), 64);
+fn ingresses_do_not_share_buckets() {
+    let one = ObjectKey::ingress("shop", "web");
+    for other in [ObjectKey::ingress("shop", "other"), ObjectKey::ingress("other", "web")] {
+        let of = |ingress, name: &u32| by_cookie().bucket(ingress, &user(name));
+        assert_eq!((0..64).filter(|name| of(&one, name) != of(&other, name)).count(), 64, "{other}");
+    }
 }
 
 #[test]
-fn the_ingress_of_a_route_does_not_matter() {
-    let one = route("/info");
-    let mut renamed = route("/info");
-    renamed.id.ingress = ObjectKey::ingress("shop", "renamed");
-    assert_eq!(by_cookie().bucket(&one, &user("a")), by_cookie().bucket(&renamed, &user("a")));
+fn a_client_has_the_same_side_on_all_paths_and_hosts_of_an_ingress() {
+    let at = |host, path| {
+        let mut route = route_of(host, path);
+        route.split.canaries = [sticking(50, by_cookie())].into_iter().collect();
+        route
+    };
+    let table = table([at("foo", "/"), at("foo", "/api"), at("alias", "/api")]);
+    let sides = |name| {
+        ["http://foo/", "http://foo/api", "http://alias/api"]
+            .map(|url| drawn(&table, &get(url).with("Cookie", format!("user={name}")), 0))
+    };
+    let mut seen = BTreeSet::new();
+    for name in 0..64 {
+        let [page, api, alias] = sides(name);
+        assert!(page == api && page == alias, "{name}: {page}, {api}, {alias}");
+        seen.insert(page);
+    }
+    assert_eq!(seen.len(), 2);
 }
 
 /// The side and the cookie that are given to a request.
@@ -133,7 +141,7 @@ fn our_own_cookie_is_set_once_and_decides_at_once() {
     for lot in 0..32 {
         let (side, cookie) = own_cookie(&table, &ask(), &[lot, 0xffff_ffff, 1, 2]);
         let cookie = cookie.unwrap();
-        let value = cookie.strip_suffix("; Path=/info; HttpOnly; SameSite=Lax").unwrap();
+        let value = cookie.strip_suffix("; Path=/; HttpOnly; SameSite=Lax").unwrap();
         assert_eq!(value, format!("SERIN_CANARY={lot:08x}ffffffff0000000100000002"));
         let (again, cookie) = own_cookie(&table, &ask().with("Cookie", value), &[0]);
         assert_eq!((&again, cookie), (&side, None));
@@ -148,7 +156,7 @@ fn our_own_cookie_is_secure_where_the_request_is() {
     let (_, cookie) = own_cookie(&table, &Ask { scheme: Scheme::Https, ..ask() }, &[0]);
     assert_eq!(
         cookie.as_deref(),
-        Some("SERIN_CANARY=00000000000000000000000000000000; Path=/info; Secure; HttpOnly; SameSite=Lax")
+        Some("SERIN_CANARY=00000000000000000000000000000000; Path=/; Secure; HttpOnly; SameSite=Lax")
     );
 }
 

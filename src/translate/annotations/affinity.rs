@@ -75,11 +75,11 @@ pub(in crate::translate) static SESSION_COOKIE_PATH: Typed<String> = Typed::new(
     Annotation::new("session-cookie-path", Affinity, Kind::Path)
         .risk(Risk::Medium)
         .doc("`Path` of the cookie; otherwise the path of the route, or `/` where that is a regular expression."),
-    value::attribute,
+    value::cookie_path,
 );
 
 pub(in crate::translate) static SESSION_COOKIE_DOMAIN: Typed<String> = Typed::new(
-    Annotation::new("session-cookie-domain", Affinity, Kind::Text).risk(Risk::Medium).doc("`Domain` of the cookie."),
+    Annotation::new("session-cookie-domain", Affinity, Kind::Domain).risk(Risk::Medium).doc("`Domain` of the cookie."),
     value::attribute,
 );
 

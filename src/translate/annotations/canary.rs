@@ -135,9 +135,9 @@ pub(in crate::translate) static CANARY_STICKY: Typed<Sticky> = Typed::new(
     .under(Prefixes::Serin)
     .on(Scope::Canary)
     .doc(
-        "What makes the choice by weight the same for the same client: `cookie` (one that Serin sets), \
-             `cookie:<name>`, `header:<name>`, `query:<name>` or `client-ip`. There is one lot over all canaries of a \
-             route, so the first of them that has it decides for all.",
+        "What makes the choice by weight the same for the same client, on all paths and hosts of the stable Ingress: \
+             `cookie` (one that Serin sets), `cookie:<name>`, `header:<name>`, `query:<name>` or `client-ip`. There is \
+             one lot over all canaries of a route, so the first of them that has it decides for all.",
     ),
     sticky,
 );

@@ -9,7 +9,7 @@ use crate::{
     store::Observed,
 };
 
-use super::{ALIBABA, Annotation, Kind, SERIN, Support, Typed, named, registry, value};
+use super::{ALIBABA, Annotation, CANARY, Kind, SERIN, Support, Typed, named, registry, value};
 
 /// The prefix that ingress-nginx once had.
 const FORMER: &str = "ingress.kubernetes.io";
@@ -60,6 +60,13 @@ impl<'a> Reader<'a> {
     /// The annotations that are set.
     pub(in crate::translate) fn found(&self) -> &[Found<'a>] {
         &self.found
+    }
+
+    /// Whether tools that make a canary's Ingress copy an annotation there from the stable one: Flagger leaves out those of
+    /// ingress-nginx whose names begin with `canary`.
+    pub(in crate::translate) fn is_copied(&self, found: &Found<'_>) -> bool {
+        let of_nginx = found.name.strip_prefix(self.prefix).and_then(|name| name.strip_prefix('/'));
+        !of_nginx.is_some_and(|name| name.starts_with(CANARY.annotation.name))
     }
 
     /// An annotation, where it is set and not empty.
@@ -201,9 +208,12 @@ impl<'a> Reader<'a> {
         if let Some(annotation) = known.filter(|annotation| annotation.prefixes.contain(prefix, self.prefix)) {
             self.add(Found { annotation, name: full_name, value });
         } else if prefix == self.prefix || prefix == SERIN {
-            self.tell_unknown(full_name, name, known);
+            self.tell_unknown(full_name, name, known, Level::Error);
+        } else if ALIBABA.contains(&prefix) {
+            // Whoever moves here from there has more than what is read here, and may need it there still.
+            self.tell_unknown(full_name, name, known, Level::Warning);
         } else if known.is_some_and(|annotation| is_misspelt(prefix, &annotation.full_name(self.prefix))) {
-            self.tell_unknown(full_name, name, None);
+            self.tell_unknown(full_name, name, None, Level::Error);
         }
     }
 
@@ -236,16 +246,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn tell_unknown(&mut self, full_name: &str, name: &str, known: Option<&'static Annotation>) {
+    fn tell_unknown(&mut self, full_name: &str, name: &str, known: Option<&'static Annotation>, level: Level) {
         let mend = match known.or_else(|| similar(name)) {
             Some(annotation) if known.is_some() => format!("Write `{}`", annotation.full_name(self.prefix)),
             Some(annotation) => format!("Write `{}`, if you mean that", annotation.full_name(self.prefix)),
+            None if level == Level::Warning => "Remove it, unless another gateway reads the object too".to_owned(),
             None => "Remove it; `serin annotations` lists those that are known".to_owned(),
         };
         self.problems.push(Problem {
             object: self.ingress.clone(),
             field: format!("metadata.annotations[{full_name}]"),
-            level: Level::Error,
+            level,
             reason: Reason::UnknownAnnotation,
             fault: "There is no such annotation".to_owned(),
             effect: "It is ignored".to_owned(),

@@ -37,6 +37,7 @@ Names without a prefix here have `nginx.ingress.kubernetes.io/`, which `--annota
 numbers and booleans stand in quotes. Alibaba's prefixes are ALIBABA.
 
 A canary takes its own canary annotations and those of its Services; all else comes from the stable Ingress.
+[canaries.md](canaries.md) says how it is decided who gets one.
 
 A default backend beside rules takes what no path of the hosts of those rules does, with the annotations of the Ingress;
 requests for other hosts are not its. The default backend of an Ingress without rules takes what is left on any host

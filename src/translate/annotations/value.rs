@@ -43,6 +43,8 @@ pub enum Kind {
     Networks,
     /// A DNS name or an address.
     Host,
+    /// A DNS name whose subdomains count too.
+    Domain,
     /// The name of an object, or namespace and name.
     Object,
     /// Configuration of nginx.
@@ -74,6 +76,7 @@ impl Kind {
             Self::Url => "URL".to_owned(),
             Self::Networks => "networks".to_owned(),
             Self::Host => "DNS name or address".to_owned(),
+            Self::Domain => "DNS name".to_owned(),
             Self::Object => "name of an object".to_owned(),
             Self::Snippet => "nginx configuration".to_owned(),
         }
@@ -109,6 +112,7 @@ impl Kind {
             Self::Url => "Write a whole URL without variables, such as `https://shop.example/new`".to_owned(),
             Self::Networks => "Write networks with commas between, such as `10.0.0.0/8,2001:db8::/32`".to_owned(),
             Self::Host => "Write a DNS name or an address, such as `web.shop.svc`".to_owned(),
+            Self::Domain => "Write a DNS name, such as `shop.example`".to_owned(),
             Self::Object => "Write the name of an object".to_owned(),
             Self::Snippet => "Remove it".to_owned(),
         }
@@ -267,6 +271,14 @@ pub(super) fn clean(text: &str) -> Result<String, Fault> {
         Some(c) => Err(format!("contains {c:?}, which must be percent-encoded")),
         None => Ok(text.to_owned()),
     }
+}
+
+/// The path of a cookie. Browsers take the directory of the request's path for one that does not begin with `/`.
+pub(super) fn cookie_path(text: &str) -> Result<String, Fault> {
+    if !text.starts_with('/') {
+        return Err("does not begin with `/`".to_owned());
+    }
+    attribute(text)
 }
 
 /// A text that can be an attribute of a cookie.

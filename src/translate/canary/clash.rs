@@ -61,18 +61,26 @@ impl Pass<'_> {
         }
         for (at, Ranked { canary, field, .. }) in ranked.iter().enumerate() {
             let rule = &canary.rule;
-            let dead =
-                canary.share.weight == 0 && (rule.header.is_some() || rule.query.is_some() || rule.cookie.is_some());
-            let Some(by) = ranked[..at].iter().find(|earlier| dead && earlier.canary.takes_all_of(canary)) else {
+            let has_rule = rule.header.is_some() || rule.query.is_some() || rule.cookie.is_some();
+            let Some(by) = ranked[..at].iter().find(|earlier| has_rule && earlier.canary.takes_all_of(canary)) else {
                 continue;
+            };
+            let by = &by.canary.ingress;
+            let (fault, effect) = if canary.share.weight == 0 {
+                (format!("{by} takes all requests that this canary could get"), "No request is sent to it")
+            } else {
+                (
+                    format!("{by} takes all requests that the rule of this canary would send to it"),
+                    "It gets requests by its weight alone",
+                )
             };
             self.tell(Problem {
                 object: canary.ingress.clone(),
                 field: field.clone(),
                 level: Level::Warning,
                 reason: Reason::CanaryShadowed,
-                fault: format!("{} takes all requests that this canary could get", by.canary.ingress),
-                effect: "No request is sent to it".to_owned(),
+                fault,
+                effect: effect.to_owned(),
                 mend: "Write another value, or a higher `serin.dev/canary-priority`".to_owned(),
             });
         }

@@ -74,14 +74,15 @@ fn reaches_cluster(change: &Change, output: &ClusterOutput) -> bool {
     change.services.iter().chain([&change.key]).any(|key| output.reads.contains(&Read::Object(key.clone())))
 }
 
-/// A stable Ingress and a canary of it, both with an annotation.
+/// A stable Ingress and a canary of it with a backend of its own, both with an annotation.
 fn pair(name: &str, value: &str, host: &str, path: &str, path_type: &str) -> Objects {
     let ingress = |of: &str, canary: bool| {
         let mut annotations = BTreeMap::from([("nginx.ingress.kubernetes.io/affinity", "cookie"), (name, value)]);
         if canary {
             annotations.insert("nginx.ingress.kubernetes.io/canary", "true");
         }
-        let backend = json!({ "service": { "name": "web", "port": { "number": 80 } } });
+        let service = if canary { "web-new" } else { "web" };
+        let backend = json!({ "service": { "name": service, "port": { "number": 80 } } });
         let path = json!({ "path": path, "pathType": path_type, "backend": backend });
         let ingress: Ingress = serde_json::from_value(json!({
             "metadata": { "name": of, "annotations": annotations },
@@ -113,6 +114,8 @@ proptest! {
         let options = Options::default();
         let objects = pair(&name, &value, &host, &path, path_type);
         let translation = translate(&snapshot_of(&options, &objects), &options);
+        let copies = translation.problems.iter().any(|problem| problem.fault.contains("the backends of the stable"));
+        prop_assert!(!copies, "the canary has a backend of its own");
         for problem in &translation.problems {
             prop_assert!(!problem.fault.is_empty() && !problem.effect.is_empty() && !problem.mend.is_empty());
             prop_assert!(!problem.fault.ends_with('.') && !problem.effect.ends_with('.') && !problem.mend.ends_with('.'), "{problem}");
