@@ -103,6 +103,7 @@ fn a_command_line_that_cannot_be_understood_is_64() {
         &["run", "--http-port", "none"],
         &["run", "--manifests", ".", "--endpoint", "x"],
         &["run", "--manifests", ".", "--log-level", "in fo=!"],
+        &["run", "--manifests", ".", "--log-level", "warning"],
         &["demo", "--log-level", ""],
     ] {
         let output = serin(arguments);

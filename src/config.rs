@@ -14,7 +14,6 @@ use std::{
 };
 
 use clap::{Args, Parser, ValueEnum};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     http::{self, FieldNames},
@@ -28,6 +27,7 @@ mod client;
 mod cluster;
 mod limits;
 
+pub use crate::admin::LogFilter;
 pub use self::{
     client::ClientFlags,
     cluster::{ClusterFlags, Secrets},
@@ -132,8 +132,8 @@ pub struct ServerFlags {
 
     /// What the process logs, on standard error: a level, or directives as `serin=debug,warn`. Changeable at run time
     /// by PUT to `/debug/log-level`.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
-    pub log_level: String,
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "info", value_name = "FILTER")]
+    pub log_level: LogFilter,
 
     /// The form of the process log.
     #[arg(long, env = "SERIN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -305,21 +305,6 @@ pub fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Takes a filter of the process log as it is, if it is one.
-///
-/// # Errors
-///
-/// Where it is none.
-pub fn log_filter(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("it is empty; `off` turns the log off".to_owned());
-    }
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("write a level or directives, such as `info` or `warn,serin=debug` ({error})")),
-    }
-}
-
 fn shared((namespace, name): &(String, String)) -> (Arc<str>, Arc<str>) {
     (namespace.as_str().into(), name.as_str().into())
 }
@@ -387,16 +372,6 @@ mod tests {
         }
         for bad in ["2", "treu", "y e s", " "] {
             assert!(switch(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_filter_of_the_log_is_one() {
-        for good in ["info", "off", "warn,serin=debug", "serin::proxy=trace"] {
-            assert_eq!(log_filter(good).as_deref(), Ok(good));
-        }
-        for bad in ["", "in fo=!", "serin=loud"] {
-            assert!(log_filter(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::{
     app::{self, Gateway, Signals},
-    config::{RunFlags, log_filter, switch},
+    config::{LogFilter, RunFlags, switch},
 };
 
 mod manifests;
@@ -45,8 +45,8 @@ pub(super) struct DemoFlags {
     quiet: bool,
 
     /// What the process logs, on standard error.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER", value_parser = log_filter)]
-    log_level: String,
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER")]
+    log_level: LogFilter,
 }
 
 /// Runs the demo until Ctrl-C.
@@ -98,7 +98,7 @@ fn run_flags(flags: &DemoFlags, port: u16, https_port: u16) -> Result<RunFlags> 
         "--access-log".into(),
         "off".into(),
         "--log-level".into(),
-        (&flags.log_level).into(),
+        flags.log_level.to_string().into(),
         "--shutdown-timeout".into(),
         "2s".into(),
     ];
