@@ -4,9 +4,13 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{app, config::RunFlags, tls};
+use crate::{
+    app,
+    config::{RunFlags, command_line},
+    tls,
+};
 
 mod annotations;
 mod check;
@@ -43,7 +47,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     tls::install_provider();
-    let cli = match Cli::try_parse() {
+    let cli = match command_line(Cli::command()).try_get_matches().and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -67,7 +71,7 @@ pub fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::{ArgAction, CommandFactory, builder::ValueParser};
+    use clap::{ArgAction, builder::ValueParser};
 
     use super::*;
 
@@ -92,12 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn no_switch_is_left_to_take_true_and_false_only() {
+    fn every_switch_takes_what_switches_take() {
         let strict = format!("{:?}", ValueParser::bool());
+        let mut switches = 0;
         for command in Cli::command().get_subcommands() {
             for flag in command.get_arguments().filter(|flag| matches!(flag.get_action(), ArgAction::SetTrue)) {
                 assert_ne!(format!("{:?}", flag.get_value_parser()), strict, "{} {flag}", command.get_name());
+                switches += 1;
             }
         }
+        assert!(switches > 10, "{switches} switches");
     }
 }

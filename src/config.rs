@@ -1,8 +1,8 @@
 //! What the operator sets: flags and environment, as each module's own configuration.
 //!
 //! Flags that ingress-nginx has keep its names and meanings. Every flag is also an environment variable: `--http-port`
-//! is `SERIN_HTTP_PORT`, and what is on or off takes `true`, `1`, `yes` and their opposites. A flag wins over the
-//! environment.
+//! is `SERIN_HTTP_PORT`. What is on or off takes `true`, `1`, `yes` and their opposites, in the environment and behind
+//! the flag: `--strict=true`. A flag wins over the environment.
 
 use std::{
     ffi::OsString,
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 
 use crate::{
     http::{self, FieldNames},
@@ -25,14 +25,16 @@ use crate::{
 
 mod client;
 mod cluster;
+mod command_line;
 mod limits;
 
-pub use crate::admin::LogFilter;
 pub use self::{
     client::ClientFlags,
     cluster::{ClusterFlags, Secrets},
+    command_line::command_line,
     limits::{HeaderBuffers, InvalidHeaderBuffers, LimitFlags},
 };
+pub use crate::admin::LogFilter;
 
 /// Flags that say which objects are ours and how they are read: the same for `run`, `check` and `explain`.
 #[derive(Args, Clone, Debug)]
@@ -152,7 +154,7 @@ pub struct ServerFlags {
     pub max_connections: usize,
 
     /// Leaves the label `host` out of request metrics.
-    #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_parser = switch, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_parser = switch, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub metrics_per_host: bool,
 
     /// Counts requests by the class of their status (`2xx`) instead of the status.
@@ -222,7 +224,8 @@ impl RunFlags {
     pub fn from_arguments(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        RunCommand::try_parse_from(arguments).map(|command| command.flags)
+        let matches = command_line(RunCommand::command()).try_get_matches_from(arguments)?;
+        RunCommand::from_arg_matches(&matches).map(|command| command.flags)
     }
 }
 
@@ -292,7 +295,7 @@ impl ServerFlags {
     }
 }
 
-/// Reads a switch, as flags that are on or off have it in the environment. An empty one is off, as if it were not set.
+/// Reads what a switch is set to, behind its flag or in the environment. An empty one is off, as if it were not set.
 ///
 /// # Errors
 ///
@@ -336,8 +339,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
