@@ -27,12 +27,14 @@ mod client;
 mod cluster;
 mod command_line;
 mod limits;
+mod ports;
 
 pub use self::{
     client::ClientFlags,
     cluster::{ClusterFlags, Secrets},
     command_line::command_line,
     limits::{HeaderBuffers, InvalidHeaderBuffers, LimitFlags},
+    ports::Ports,
 };
 pub use crate::admin::LogFilter;
 
@@ -108,17 +110,8 @@ pub struct RunFlags {
 /// Flags of the server: where it listens, what it bounds, what it says.
 #[derive(Args, Clone, Debug)]
 pub struct ServerFlags {
-    /// The port for HTTP; 0 takes a free one.
-    #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 80, value_name = "PORT")]
-    pub http_port: u16,
-
-    /// The port for HTTPS; 0 takes a free one. Endpoints are told of 443 whatever it is.
-    #[arg(long, env = "SERIN_HTTPS_PORT", default_value_t = 443, value_name = "PORT")]
-    pub https_port: u16,
-
-    /// The port for health, readiness, metrics and dumps; 0 takes a free one.
-    #[arg(long, env = "SERIN_HEALTHZ_PORT", default_value_t = 10254, value_name = "PORT")]
-    pub healthz_port: u16,
+    #[command(flatten)]
+    pub ports: Ports,
 
     /// An address to listen on; all of IPv4 and IPv6 where none is given. May be repeated.
     #[arg(long, env = "SERIN_BIND_ADDRESS", value_name = "ADDRESS", value_delimiter = ',')]
@@ -273,8 +266,8 @@ impl ServerFlags {
     pub fn proxy(&self, workers: NonZeroUsize, connections: usize) -> proxy::Config {
         let defaults = proxy::Config::default();
         let mut config = proxy::Config {
-            listen: self.addresses(self.http_port),
-            listen_tls: self.addresses(self.https_port),
+            listen: self.addresses(self.ports.http()),
+            listen_tls: self.addresses(self.ports.https()),
             workers,
             connections: connections.div_ceil(workers.get()),
             head: http::Limits { names: FieldNames::of_clients(self.enable_underscores_in_headers), ..defaults.head },

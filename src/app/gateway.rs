@@ -92,7 +92,7 @@ impl Gateway {
         let (drainer, drain) = lifecycle::drain();
         let published = Arc::new(Published::default());
 
-        let admin_listeners = listen::bind(&server.addresses(server.healthz_port))?;
+        let admin_listeners = listen::bind(&server.addresses(server.ports.healthz()))?;
         let admin = admin_listeners.first().context("no address for the admin port")?.local_addr()?;
         let view = Admin {
             readiness: readiness.clone(),

@@ -51,8 +51,8 @@ pub(super) struct DemoFlags {
 
 /// Runs the demo until Ctrl-C.
 pub(super) fn run(flags: &DemoFlags) -> Result<()> {
-    let port = free_port(flags.http_port, "--http-port")?;
-    let https_port = free_port(flags.https_port, "--https-port")?;
+    let port = free_port(flags.http_port, "--http-port", None)?;
+    let https_port = free_port(flags.https_port, "--https-port", Some(port))?;
     let mut run = run_flags(flags, port, https_port)?;
     app::block_on(&run.server.clone(), async {
         // Before the directory is made: who is killed leaves it behind.
@@ -117,12 +117,13 @@ fn loopback() -> Vec<IpAddr> {
     addresses
 }
 
-/// The first port, from `first` on, that nobody listens on; any that is free for 0.
+/// The first port, from `first` on, that nobody listens on; any that is free for 0. It is another than `chosen`.
 ///
 /// It must be free on all loopback addresses, since a name may lead to each of them.
-fn free_port(first: u16, flag: &str) -> Result<u16> {
+fn free_port(first: u16, flag: &str, chosen: Option<u16>) -> Result<u16> {
     let addresses = loopback();
-    let free = |port: &u16| addresses.iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
+    let binds = |port| addresses.iter().all(|&address| TcpListener::bind((address, port)).is_ok());
+    let free = |port: &u16| Some(*port) != chosen && binds(*port);
     if first == 0 {
         let any = || Some(TcpListener::bind((addresses[0], 0)).ok()?.local_addr().ok()?.port());
         let port = (0..PORTS).filter_map(|_| any()).find(free);
@@ -164,4 +165,16 @@ fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
     writeln!(out, "\nThe manifests are in {}", path.display())?;
     writeln!(out, "Change canary-weight in {} and see the split follow.\n", path.join("canary.yaml").display())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_port_is_another_than_the_first() {
+        let first = free_port(0, "--http-port", None).expect("a port is free");
+        let second = free_port(first, "--https-port", Some(first)).expect("another port is free");
+        assert_ne!(first, second);
+    }
 }
