@@ -189,6 +189,25 @@ fn a_switch_may_be_set_by_the_environment() {
 }
 
 #[test]
+fn an_empty_variable_is_as_none() {
+    for variable in [
+        "SERIN_HTTP_PORT",
+        "SERIN_LOG_LEVEL",
+        "SERIN_ENDPOINT",
+        "SERIN_BIND_ADDRESS",
+        "SERIN_METRICS_PER_HOST",
+        "SERIN_WATCH_NAMESPACE",
+        "SERIN_DEFAULT_SSL_CERTIFICATE",
+    ] {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_serin"));
+        let output = run.args(["run", "--manifests", "/nowhere"]).env(variable, "").output();
+        let output = output.expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("there is nothing at /nowhere"), "the command line is understood: {variable}: {said}");
+    }
+}
+
+#[test]
 fn check_reads_standard_input_and_prints_json() {
     let mut check = Command::new(env!("CARGO_BIN_EXE_serin"))
         .args(["check", "-", "--output", "json"])

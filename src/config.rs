@@ -2,7 +2,7 @@
 //!
 //! Flags that ingress-nginx has keep its names and meanings. Every flag is also an environment variable: `--http-port`
 //! is `SERIN_HTTP_PORT`. What is on or off takes `true`, `1`, `yes` and their opposites, in the environment and behind
-//! the flag: `--strict=true`. A flag wins over the environment.
+//! the flag: `--strict=true`. A flag wins over the environment, where an empty variable is as none.
 
 use std::{
     ffi::OsString,
@@ -146,7 +146,7 @@ pub struct ServerFlags {
     #[arg(long, env = "SERIN_MAX_CONNECTIONS", default_value_t = 16384, value_name = "COUNT")]
     pub max_connections: usize,
 
-    /// Leaves the label `host` out of request metrics.
+    /// Counts requests by host: the label `host` of request metrics. Without it, all hosts are counted together.
     #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_parser = switch, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub metrics_per_host: bool,
 
@@ -288,7 +288,7 @@ impl ServerFlags {
     }
 }
 
-/// Reads what a switch is set to, behind its flag or in the environment. An empty one is off, as if it were not set.
+/// Reads what a switch is set to, behind its flag or in the environment.
 ///
 /// # Errors
 ///
@@ -296,7 +296,7 @@ impl ServerFlags {
 pub fn switch(text: &str) -> Result<bool, String> {
     match &*text.to_ascii_lowercase() {
         "1" | "true" | "yes" | "on" => Ok(true),
-        "" | "0" | "false" | "no" | "off" => Ok(false),
+        "0" | "false" | "no" | "off" => Ok(false),
         _ => Err("write true or false".to_owned()),
     }
 }
@@ -361,10 +361,10 @@ mod tests {
         for on in ["1", "true", "TRUE", "yes", "on"] {
             assert_eq!(switch(on), Ok(true), "{on}");
         }
-        for off in ["", "0", "false", "No", "off"] {
+        for off in ["0", "false", "No", "off"] {
             assert_eq!(switch(off), Ok(false), "{off}");
         }
-        for bad in ["2", "treu", "y e s", " "] {
+        for bad in ["", "2", "treu", "y e s", " "] {
             assert!(switch(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,11 +1,23 @@
 //! How flags may be written: the same for all commands.
 
-use clap::{Arg, ArgAction, Command};
+use std::env;
+
+use clap::{Arg, ArgAction, Command, builder::Resettable};
 
 /// Gives each flag of a command, and of those below it, the forms that flags of ours have.
 #[must_use]
 pub fn command_line(command: Command) -> Command {
-    command.mut_args(|arg| if is_switch(&arg) { with_value(arg) } else { arg }).mut_subcommands(command_line)
+    let form = |arg: Arg| {
+        let arg = if is_switch(&arg) { with_value(arg) } else { arg };
+        if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg }
+    };
+    command.mut_args(form).mut_subcommands(command_line)
+}
+
+/// Whether the variable of a flag is there and has nothing in it. It is then as if it were not set: manifests that are
+/// filled in from values leave many a variable empty.
+fn is_empty(arg: &Arg) -> bool {
+    arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty())
 }
 
 fn is_switch(arg: &Arg) -> bool {
