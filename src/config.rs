@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum, builder::Resettable};
 
 use crate::{
     http::{self, FieldNames},
@@ -209,7 +209,7 @@ struct RunCommand {
 // === impl RunFlags ===
 
 impl RunFlags {
-    /// Reads the flags of `serin run`, as a command line has them after `run`.
+    /// Reads the flags of `serin run`, as a command line has them after `run`, without a look at the environment.
     ///
     /// # Errors
     ///
@@ -217,7 +217,8 @@ impl RunFlags {
     pub fn from_arguments(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        let matches = command_line(RunCommand::command()).try_get_matches_from(arguments)?;
+        let command = command_line(RunCommand::command()).mut_args(|arg| arg.env(Resettable::Reset));
+        let matches = command.try_get_matches_from(arguments)?;
         RunCommand::from_arg_matches(&matches).map(|command| command.flags)
     }
 }

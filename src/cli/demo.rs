@@ -49,14 +49,14 @@ pub(super) struct DemoFlags {
     log_level: LogFilter,
 }
 
-/// Runs the demo until Ctrl-C.
+/// Runs the demo until Ctrl-C, or until the terminal is closed.
 pub(super) fn run(flags: &DemoFlags) -> Result<()> {
     let port = free_port(flags.http_port, "--http-port", None)?;
     let https_port = free_port(flags.https_port, "--https-port", Some(port))?;
     let mut run = run_flags(flags, port, https_port)?;
     app::block_on(&run.server.clone(), async {
         // Before the directory is made: who is killed leaves it behind.
-        let mut signals = Signals::catch()?;
+        let mut signals = Signals::catch_in_terminal()?;
         let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
         // The path that the file system knows, so that what is printed is what an editor shows.
         let manifests = fs::canonicalize(directory.path())?;
@@ -122,12 +122,17 @@ fn loopback() -> Vec<IpAddr> {
 /// It must be free on all loopback addresses, since a name may lead to each of them.
 fn free_port(first: u16, flag: &str, chosen: Option<u16>) -> Result<u16> {
     let addresses = loopback();
-    let binds = |port| addresses.iter().all(|&address| TcpListener::bind((address, port)).is_ok());
-    let free = |port: &u16| Some(*port) != chosen && binds(*port);
+    let bind = |port| addresses.iter().try_for_each(|&address| TcpListener::bind((address, port)).map(drop));
+    let free = |port: &u16| Some(*port) != chosen && bind(*port).is_ok();
     if first == 0 {
         let any = || Some(TcpListener::bind((addresses[0], 0)).ok()?.local_addr().ok()?.port());
         let port = (0..PORTS).filter_map(|_| any()).find(free);
         return port.context("no port is free");
+    }
+    if let Err(error) = bind(first)
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        bail!("port {first} needs the capability CAP_NET_BIND_SERVICE ({error}); name one above 1023 with {flag}");
     }
     let last = first.saturating_add(PORTS);
     match (first..=last).find(free) {
