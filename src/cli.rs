@@ -2,9 +2,13 @@
 //!
 //! Exit codes: 0 done, 1 failed or mistakes found, 64 not used as it is meant.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, StdoutLock, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use serde::Serialize;
 
 use crate::{
     app,
@@ -64,9 +68,25 @@ pub fn main() -> ExitCode {
         Command::Annotations => annotations::run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("serin: {error:#}");
+        // As above: where that cannot be printed, it is for nobody.
+        let _ = writeln!(io::stderr(), "serin: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Writes to standard output. Who closes the other end of a pipe has seen enough: that is no failure.
+fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes a report as JSON.
+fn json(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)
 }
 
 #[cfg(test)]
