@@ -417,6 +417,22 @@ fn explain_tells_what_the_proxy_makes_of_the_headers() {
 }
 
 #[test]
+fn explain_tells_of_the_trace_that_is_begun() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    for (new, told) in
+        [("sampled", Some("(a new one, sampled)")), ("unsampled", Some("(a new one, not sampled)")), ("off", None)]
+    {
+        let path = text(manifests.path());
+        let said = stdout(&serin(&["explain", "-f", path, "GET", "http://shop.example/", "--new-traceparent", new]));
+        assert_eq!(
+            said.lines().find_map(|line| line.split_once("traceparent: ")).map(|(_, told)| told),
+            told,
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn explain_tells_what_it_could_not_read() {
     let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES), ("broken.yaml", "a: [")]);
     let explain = |path: &str, output: &str| {

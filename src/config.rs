@@ -162,6 +162,11 @@ pub struct ServerFlags {
     #[arg(long, env = "POD_NAME", default_value = "serin", value_name = "NAME", hide = true)]
     pub pod_name: String,
 
+    /// What a request is given whose client sent no `traceparent`. An application with OpenTelemetry's defaults records
+    /// what its caller sampled, and nothing else.
+    #[arg(long, env = "SERIN_NEW_TRACEPARENT", value_enum, default_value_t = NewTraceparent::Sampled)]
+    pub new_traceparent: NewTraceparent,
+
     /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
     #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS", value_parser = switch)]
     pub enable_underscores_in_headers: bool,
@@ -187,6 +192,27 @@ impl From<AccessLog> for Format {
             AccessLog::Off => Self::Off,
             AccessLog::Nginx => Self::Nginx,
             AccessLog::Json => Self::Json,
+        }
+    }
+}
+
+/// What a request is given whose client sent no trace context.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewTraceparent {
+    /// One that asks for the request to be recorded.
+    Sampled,
+    /// One that does not.
+    Unsampled,
+    /// None.
+    Off,
+}
+
+impl From<NewTraceparent> for proxy::NewTraceparent {
+    fn from(new: NewTraceparent) -> Self {
+        match new {
+            NewTraceparent::Sampled => Self::Sampled,
+            NewTraceparent::Unsampled => Self::Unsampled,
+            NewTraceparent::Off => Self::Off,
         }
     }
 }
@@ -271,6 +297,7 @@ impl ServerFlags {
             listen_tls: self.addresses(self.ports.https()),
             workers,
             connections: connections.div_ceil(workers.get()),
+            new_traceparent: self.new_traceparent.into(),
             head: http::Limits { names: FieldNames::of_clients(self.enable_underscores_in_headers), ..defaults.head },
             ..defaults
         };

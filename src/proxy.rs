@@ -58,7 +58,7 @@ use std::{
 use tokio::runtime::{Builder, LocalOptions};
 
 pub use self::{
-    config::Config,
+    config::{Config, NewTraceparent},
     connect::{Connect, Tcp},
     pool::PoolLimits,
     stream::Stream,

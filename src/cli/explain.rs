@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::{check::Output, json, manifests, print};
 use crate::{
-    config::{ClientFlags, ObjectFlags, switch},
+    config::{ClientFlags, NewTraceparent, ObjectFlags, switch},
     draw::Random,
     http::{self, FieldNames, Limits, RequestView},
     key::{ClusterKey, RouteId},
@@ -71,6 +71,10 @@ pub(super) struct ExplainFlags {
     #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS", value_parser = switch)]
     enable_underscores_in_headers: bool,
 
+    /// What a request is given that has no `traceparent`.
+    #[arg(long, env = "SERIN_NEW_TRACEPARENT", value_enum, default_value_t = NewTraceparent::Sampled)]
+    new_traceparent: NewTraceparent,
+
     /// How to print the explanation.
     #[arg(long, short, env = "SERIN_OUTPUT", value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -107,7 +111,9 @@ pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     let bytes = request.to_bytes();
     let mut head = http::Request::new();
     let report = match head.read(&bytes, &limits) {
-        Ok(Some(length)) if length == bytes.len() => explain(&request, head.view(&bytes), &beside),
+        Ok(Some(length)) if length == bytes.len() => {
+            explain(&request, head.view(&bytes), &beside, flags.new_traceparent)
+        }
         Ok(_) => bail!("a header ends the request before its last one"),
         Err(refusal) => Report::refused(&request, refusal, &beside),
     };
@@ -120,7 +126,7 @@ pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     Ok(if blind { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> Report {
+fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>, new: NewTraceparent) -> Report {
     let table = beside.translation.table();
     let up = |cluster: &ClusterKey| {
         beside.translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty())
@@ -133,7 +139,11 @@ fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> R
     let changes = match &plan {
         Plan::Forward(forward) => {
             let request_id = view.request_id().unwrap_or(b"(a new one)");
-            let traceparent = view.traceparent().is_none().then_some(&b"(a new one)"[..]);
+            let traceparent = match (view.traceparent(), new) {
+                (Some(_), _) | (None, NewTraceparent::Off) => None,
+                (None, NewTraceparent::Sampled) => Some(&b"(a new one, sampled)"[..]),
+                (None, NewTraceparent::Unsampled) => Some(&b"(a new one, not sampled)"[..]),
+            };
             changes(imagined, view, &forward.edits(asking.forwarded(), request_id, traceparent))
         }
         Plan::Answer(_) => Vec::new(),
