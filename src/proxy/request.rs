@@ -85,7 +85,7 @@ pub(crate) fn begin<'t, C: Connect>(
     let traceparent = made.as_ref().map(|made| &made[..]);
     record.method = Method::of(view.method());
     if worker.log.borrow().is_on() {
-        let trace = of_client.or(traceparent).map_or(&b""[..], |context| &context[3..35]);
+        let trace = of_client.or(traceparent).map(|context| &context[3..35]);
         record.notes = Some(Notes::of(view, &request_id, trace));
     }
 

@@ -30,6 +30,19 @@ fn both_sides_speak_what_the_suite_says() {
 }
 
 #[test]
+fn the_log_tells_an_empty_header_from_none_as_nginx_does() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::with(Setup { format: Format::Nginx, ..Setup::default() }, &[&endpoint]);
+    for fields in ["Referer: \r\nUser-Agent: \r\n", "Authorization: Basic OnNlY3JldA==\r\n"] {
+        gateway.ask(&format!("GET / HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n"));
+    }
+    let log = gateway.finish();
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines[0].contains(" \"\" \"\" ") && lines[0].contains(" - - ["), "{log}");
+    assert!(lines[1].contains(" \"-\" \"-\" ") && lines[1].contains(" - - ["), "{log}");
+}
+
+#[test]
 fn the_endpoint_is_told_of_the_client_and_a_client_is_not_believed() {
     let endpoint = Endpoint::ok();
     let gateway = Gateway::to(&[&endpoint]);
