@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -103,7 +103,12 @@ fn a_command_line_that_cannot_be_understood_is_64() {
         &["run", "--http-port", "none"],
         &["run", "--manifests", ".", "--endpoint", "x"],
         &["run", "--manifests", ".", "--log-level", "in fo=!"],
+        &["run", "--manifests", ".", "--log-level", "warning"],
         &["demo", "--log-level", ""],
+        &["run", "--manifests", ".", "--http-port", "8080", "--https-port", "8080"],
+        &["explain", "-f", ".", "GET", "ftp://shop.example/"],
+        &["explain", "-f", ".", "GET", "http://shop.example/a b"],
+        &["explain", "-f", ".", "GET", "http://shop.example/", "-H", "X-Canary"],
     ] {
         let output = serin(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -174,7 +179,56 @@ fn what_is_not_in_the_files_is_an_error_only_where_that_is_asked_for() {
     let said = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("not in these files"), "{said}");
-    assert_eq!(serin(&["check", path, "--strict"]).status.code(), Some(1));
+    let output = serin(&["check", path, "--strict"]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: Ingress shop/shop") && said.ends_with(" 0 not in these files\n"), "{said}");
+    let report = stdout(&serin(&["check", path, "--strict", "--output", "json"]));
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    assert!(report["errors"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(report["missing"], 0, "{report:#}");
+}
+
+#[test]
+fn where_no_object_is_found_there_is_nothing_to_approve_of() {
+    let nothing = directory(&[("shop.txt", SHOP)]);
+    let other = directory(&[("other.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")]);
+    let path = text(nothing.path());
+    let output = serin(&["check", path]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("no object was found"), "{}", stdout(&output));
+    assert_eq!(serin(&["explain", "-f", path, "GET", "http://shop.example/"]).status.code(), Some(1));
+    assert_eq!(serin(&["check", text(other.path())]).status.code(), Some(0), "what is ignored was found");
+
+    let gone = stdout(&serin(&["check", "/nowhere"]));
+    assert!(gone.contains("effect: nothing in it is used"), "{gone}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    let path = text(manifests.path());
+    let unread = || io::pipe().map(|(_, writer)| writer).expect("a pipe can be made");
+    for arguments in
+        [&["check", path][..], &["explain", "-f", path, "GET", "http://shop.example/"], &["annotations"], &["--help"]]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_serin")).args(arguments).stdout(unread()).output();
+        let output = output.expect("the program runs");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty(), "{arguments:?}");
+    }
+    let failed = Command::new(env!("CARGO_BIN_EXE_serin")).args(["check", "/nowhere"]).stdout(unread()).status();
+    assert_eq!(failed.expect("the program runs").code(), Some(1), "what it found counts all the same");
+    let failed =
+        Command::new(env!("CARGO_BIN_EXE_serin")).args(["run", "--manifests", "/nowhere"]).stderr(unread()).status();
+    assert_eq!(failed.expect("the program runs").code(), Some(1), "it does not panic where nobody is told why");
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used_is_told_once() {
+    let output = serin(&["run", "--kubeconfig", "/nowhere"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
 }
 
 #[test]
@@ -184,6 +238,25 @@ fn a_switch_may_be_set_by_the_environment() {
         let mut check = Command::new(env!("CARGO_BIN_EXE_serin"));
         let output = check.arg("check").arg(manifests.path()).env("SERIN_STRICT", strict).output();
         assert_eq!(output.expect("the program runs").status.code(), Some(code), "{strict:?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_as_none() {
+    for variable in [
+        "SERIN_HTTP_PORT",
+        "SERIN_LOG_LEVEL",
+        "SERIN_ENDPOINT",
+        "SERIN_BIND_ADDRESS",
+        "SERIN_METRICS_PER_HOST",
+        "SERIN_WATCH_NAMESPACE",
+        "SERIN_DEFAULT_SSL_CERTIFICATE",
+    ] {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_serin"));
+        let output = run.args(["run", "--manifests", "/nowhere"]).env(variable, "").output();
+        let output = output.expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("there is nothing at /nowhere"), "the command line is understood: {variable}: {said}");
     }
 }
 
@@ -353,6 +426,22 @@ fn explain_tells_what_the_proxy_makes_of_the_headers() {
     assert!(explain(&["Host: other.example"]).contains("answer     404: no route fits"));
     let said = explain(&["Host: shop.example", "Host: shop.example"]);
     assert!(said.contains("answer     400: more than one Host"), "{said}");
+}
+
+#[test]
+fn explain_tells_of_the_trace_that_is_begun() {
+    let manifests = directory(&[("shop.yaml", SHOP), ("services.yaml", SERVICES)]);
+    for (new, told) in
+        [("sampled", Some("(a new one, sampled)")), ("unsampled", Some("(a new one, not sampled)")), ("off", None)]
+    {
+        let path = text(manifests.path());
+        let said = stdout(&serin(&["explain", "-f", path, "GET", "http://shop.example/", "--new-traceparent", new]));
+        assert_eq!(
+            said.lines().find_map(|line| line.split_once("traceparent: ")).map(|(_, told)| told),
+            told,
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -16,6 +16,9 @@ use std::{
     process::Command,
 };
 
+/// The number of the capability to bind low ports (capabilities(7), linux/capability.h).
+const NET_BIND_SERVICE: u32 = 10;
+
 /// The user that the Dockerfile names.
 const USER: &str = "65532:65532";
 
@@ -29,7 +32,7 @@ fn the_program_runs_in_the_images_root() {
 }
 
 #[tokio::test]
-async fn the_program_serves_on_a_low_port_there() {
+async fn the_program_serves_there_with_no_more_rights_than_it_needs() {
     let Some(root) = Root::collect() else { return };
     // An address of this process's own: other tests may want a port 80 too.
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -41,19 +44,31 @@ async fn the_program_serves_on_a_low_port_there() {
     manifests.write_objects("others.json", &[service, manifests::catch_all("a")]);
     root.copy_in(manifests.path(), "/manifests");
 
-    let gateway = Gateway::spawn(root.command(&[
-        "run",
-        "--manifests",
-        "/manifests",
-        "--bind-address",
-        &address.to_string(),
-        "--http-port",
-        "80",
-    ]))
-    .await;
-    assert_eq!(gateway.http, SocketAddr::from((address, 80)));
-    let answer = gateway.client().await.exchange(&Request::get("shop.example", "/")).await.expect("it serves");
-    assert_eq!((answer.status, answer.backend()), (200, Some("a")));
+    let address = address.to_string();
+    let serve = ["run", "--manifests", "/manifests", "--bind-address", &address];
+    // As it is told of in `docs/cluster.md`: where privileges may grow, the file's capability counts.
+    for (escalation, ports) in [(true, ["80", "443"]), (false, ["8080", "8443"])] {
+        let flags = ["--http-port", ports[0], "--https-port", ports[1]];
+        let gateway =
+            Gateway::spawn(root.contained(&[NET_BIND_SERVICE], escalation, &[&serve[..], &flags].concat())).await;
+        assert_eq!(
+            gateway.http,
+            SocketAddr::new(address.parse().expect("an address"), ports[0].parse().expect("a port"))
+        );
+        let answer = gateway.client().await.exchange(&Request::get("shop.example", "/")).await.expect("it serves");
+        assert_eq!((answer.status, answer.backend()), (200, Some("a")));
+    }
+}
+
+#[test]
+fn the_program_needs_to_be_granted_the_capability_of_its_file() {
+    let Some(root) = Root::collect() else { return };
+    for (granted, escalation, starts) in
+        [(&[NET_BIND_SERVICE][..], false, true), (&[], false, false), (&[], true, false)]
+    {
+        let output = root.contained(granted, escalation, &["--version"]).output().expect("capsh can be run");
+        assert_eq!(output.status.success(), starts, "{granted:?}, {escalation}: {output:?}");
+    }
 }
 
 #[test]
@@ -100,6 +115,7 @@ impl Root {
     fn collect() -> Option<Self> {
         peer::program("setcap")?;
         peer::program("chroot")?;
+        peer::program("capsh")?;
         let dir = tempfile::tempdir().expect("a temporary directory can be made");
         if dir.path().metadata().expect("the directory is there").uid() != 0 {
             peer::absent("the right to change the root directory");
@@ -119,6 +135,24 @@ impl Root {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(peer::program("chroot").expect("it was there when the root was made"));
         command.args(["--userspec", USER]).arg(&self.path).arg("/serin").args(args).env_clear();
+        command
+    }
+
+    /// As [`command`](Self::command), with no capability to be had but those that are `granted`, as Kubernetes starts a
+    /// container that drops all others. Without `escalation`, no file gives it any.
+    fn contained(&self, granted: &[u32], escalation: bool, args: &[&str]) -> Command {
+        let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("the kernel tells of its capabilities");
+        let last: u32 = last.trim().parse().expect("it is a number");
+        let dropped = (0..=last).filter(|capability| !granted.contains(capability));
+        let dropped: Vec<_> = dropped.map(|capability| capability.to_string()).collect();
+        let (user, group) = USER.split_once(':').expect("it is a user and a group");
+        let mut command = Command::new(peer::program("capsh").expect("it was there when the root was made"));
+        if !escalation {
+            command.arg("--no-new-privs");
+        }
+        command.arg(format!("--chroot={}", self.path.display())).arg(format!("--drop={}", dropped.join(",")));
+        command.args([&format!("--gid={group}"), &format!("--uid={user}"), "--shell=/serin", "--"]);
+        command.args(args).env_clear();
         command
     }
 

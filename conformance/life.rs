@@ -8,10 +8,10 @@ use crate::{
 };
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 use tokio::time::{self, Instant};
@@ -139,23 +139,66 @@ async fn a_demo_that_is_ended_while_it_starts_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_whose_terminal_is_closed_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().expect("a temporary directory can be made");
+    let mut demo = Demo::start(|command| command.env("TMPDIR", temporary.path()));
+    demo.process.signal("HUP");
+    assert_eq!(until(async || demo.process.exit_code()).await, Some(0));
+    assert_eq!(fs::read_dir(temporary.path()).expect("it can be listed").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_on_any_port_prints_the_one_it_got() {
-    let process = Command::new(env!("CARGO_BIN_EXE_serin"))
-        .args(["demo", "--quiet", "--http-port", "0"])
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut process = Process(process.expect("the program can be started"));
-    // Held to the end: it could not print the rest otherwise.
-    let mut lines = BufReader::new(process.0.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-    let url = lines.find_map(|line| Some(line.split_once("http://")?.1.split_once(';')?.0.to_owned()));
-    let url = url.expect("it says where it serves");
-    let (host, port) = url.split_once(':').expect("it says at which port");
-    let address = net::SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
-    let mut client = Client::connect(address).await.expect("it serves there");
-    assert_eq!(client.exchange(&Request::get(host, "/")).await.expect("it answers").status, 200);
-    process.signal("INT");
-    assert_eq!(until(async || process.exit_code()).await, Some(0));
-    drop(lines);
+    let mut demo = Demo::start(|command| command);
+    assert_eq!(demo.status().await, 200);
+    demo.process.signal("INT");
+    assert_eq!(until(async || demo.process.exit_code()).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_serves_its_shop_whatever_the_environment_says_of_a_gateway() {
+    let demo = Demo::start(|command| {
+        command
+            .env("SERIN_KUBECONFIG", "/nowhere")
+            .env("SERIN_INGRESS_CLASS", "other")
+            .env("SERIN_CONTROLLER_CLASS", "other")
+            .env("SERIN_ANNOTATIONS_PREFIX", "other")
+            .env("SERIN_USE_PROXY_PROTOCOL", "true")
+    });
+    assert_eq!(demo.status().await, 200);
+}
+
+/// A demo that serves.
+struct Demo {
+    process: Process,
+    host: String,
+    address: net::SocketAddr,
+    /// Held to the end: it could not print the rest otherwise.
+    _lines: BufReader<ChildStdout>,
+}
+
+// === impl Demo ===
+
+impl Demo {
+    /// Starts one, and waits until it says where it serves.
+    fn start(set: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
+        command.args(["demo", "--quiet", "--http-port", "0"]).stdout(Stdio::piped());
+        let mut process = Process(set(&mut command).spawn().expect("the program can be started"));
+        let mut lines = BufReader::new(process.0.stdout.take().expect("it is piped"));
+        let mut said = lines.by_ref().lines().map_while(Result::ok);
+        let url = said.find_map(|line| Some(line.split_once("http://")?.1.split_once(';')?.0.to_owned()));
+        let url = url.expect("it says where it serves");
+        let (host, port) = url.split_once(':').expect("it says at which port");
+        let address = net::SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
+        Self { process, host: host.to_owned(), address, _lines: lines }
+    }
+
+    /// The status of its shop's first page.
+    async fn status(&self) -> u16 {
+        let mut client = Client::connect(self.address).await.expect("it serves there");
+        client.exchange(&Request::get(&self.host, "/")).await.expect("it answers").status
+    }
 }
 
 /// A process, killed on drop.

@@ -29,7 +29,7 @@ use tokio::sync::Semaphore;
 
 use self::body::Body;
 pub use self::{
-    log_level::{InvalidLogLevel, LogLevel},
+    log_level::{InvalidLogFilter, LogFilter, LogLevel},
     server::serve,
 };
 use crate::{lifecycle::Readiness, metrics::Metrics};
@@ -153,9 +153,13 @@ impl Admin {
             Ok(None) => return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large for a filter"),
             Err(_) => return text(StatusCode::BAD_REQUEST, "the body cannot be read"),
         };
-        match self.log_level.set(String::from_utf8_lossy(&level).trim()) {
+        let filter: LogFilter = match String::from_utf8_lossy(&level).parse() {
+            Ok(filter) => filter,
+            Err(error) => return text(StatusCode::BAD_REQUEST, error.to_string()),
+        };
+        match self.log_level.set(&filter) {
             Ok(()) => text(StatusCode::OK, self.log_level.current()),
-            Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 }

@@ -2,11 +2,19 @@
 //!
 //! Exit codes: 0 done, 1 failed or mistakes found, 64 not used as it is meant.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, StdoutLock, Write},
+    process::ExitCode,
+};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use serde::Serialize;
 
-use crate::{app, config::RunFlags, tls};
+use crate::{
+    app,
+    config::{RunFlags, command_line},
+    tls,
+};
 
 mod annotations;
 mod check;
@@ -43,7 +51,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     tls::install_provider();
-    let cli = match Cli::try_parse() {
+    let cli = match command_line(Cli::command()).try_get_matches().and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -60,14 +68,30 @@ pub fn main() -> ExitCode {
         Command::Annotations => annotations::run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("serin: {error:#}");
+        // As above: where that cannot be printed, it is for nobody.
+        let _ = writeln!(io::stderr(), "serin: {error:#}");
         ExitCode::FAILURE
     })
 }
 
+/// Writes to standard output. Who closes the other end of a pipe has seen enough: that is no failure.
+fn print(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// Writes a report as JSON.
+fn json(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    writeln!(out)
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::{ArgAction, CommandFactory, builder::ValueParser};
+    use clap::{ArgAction, builder::ValueParser};
 
     use super::*;
 
@@ -92,12 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn no_switch_is_left_to_take_true_and_false_only() {
+    fn every_switch_takes_what_switches_take() {
         let strict = format!("{:?}", ValueParser::bool());
+        let mut switches = 0;
         for command in Cli::command().get_subcommands() {
             for flag in command.get_arguments().filter(|flag| matches!(flag.get_action(), ArgAction::SetTrue)) {
                 assert_ne!(format!("{:?}", flag.get_value_parser()), strict, "{} {flag}", command.get_name());
+                switches += 1;
             }
         }
+        assert!(switches > 10, "{switches} switches");
     }
 }

@@ -1,8 +1,8 @@
 //! What the operator sets: flags and environment, as each module's own configuration.
 //!
 //! Flags that ingress-nginx has keep its names and meanings. Every flag is also an environment variable: `--http-port`
-//! is `SERIN_HTTP_PORT`, and what is on or off takes `true`, `1`, `yes` and their opposites. A flag wins over the
-//! environment.
+//! is `SERIN_HTTP_PORT`. What is on or off takes `true`, `1`, `yes` and their opposites, in the environment and behind
+//! the flag: `--strict=true`. A flag wins over the environment, where an empty variable is as none.
 
 use std::{
     ffi::OsString,
@@ -13,8 +13,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum, builder::Resettable};
 
 use crate::{
     http::{self, FieldNames},
@@ -26,13 +25,18 @@ use crate::{
 
 mod client;
 mod cluster;
+mod command_line;
 mod limits;
+mod ports;
 
 pub use self::{
     client::ClientFlags,
     cluster::{ClusterFlags, Secrets},
+    command_line::command_line,
     limits::{HeaderBuffers, InvalidHeaderBuffers, LimitFlags},
+    ports::Ports,
 };
+pub use crate::admin::LogFilter;
 
 /// Flags that say which objects are ours and how they are read: the same for `run`, `check` and `explain`.
 #[derive(Args, Clone, Debug)]
@@ -106,17 +110,8 @@ pub struct RunFlags {
 /// Flags of the server: where it listens, what it bounds, what it says.
 #[derive(Args, Clone, Debug)]
 pub struct ServerFlags {
-    /// The port for HTTP; 0 takes a free one.
-    #[arg(long, env = "SERIN_HTTP_PORT", default_value_t = 80, value_name = "PORT")]
-    pub http_port: u16,
-
-    /// The port for HTTPS; 0 takes a free one. Endpoints are told of 443 whatever it is.
-    #[arg(long, env = "SERIN_HTTPS_PORT", default_value_t = 443, value_name = "PORT")]
-    pub https_port: u16,
-
-    /// The port for health, readiness, metrics and dumps; 0 takes a free one.
-    #[arg(long, env = "SERIN_HEALTHZ_PORT", default_value_t = 10254, value_name = "PORT")]
-    pub healthz_port: u16,
+    #[command(flatten)]
+    pub ports: Ports,
 
     /// An address to listen on; all of IPv4 and IPv6 where none is given. May be repeated.
     #[arg(long, env = "SERIN_BIND_ADDRESS", value_name = "ADDRESS", value_delimiter = ',')]
@@ -132,8 +127,8 @@ pub struct ServerFlags {
 
     /// What the process logs, on standard error: a level, or directives as `serin=debug,warn`. Changeable at run time
     /// by PUT to `/debug/log-level`.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = log_filter)]
-    pub log_level: String,
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "info", value_name = "FILTER")]
+    pub log_level: LogFilter,
 
     /// The form of the process log.
     #[arg(long, env = "SERIN_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -151,8 +146,8 @@ pub struct ServerFlags {
     #[arg(long, env = "SERIN_MAX_CONNECTIONS", default_value_t = 16384, value_name = "COUNT")]
     pub max_connections: usize,
 
-    /// Leaves the label `host` out of request metrics.
-    #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_parser = switch, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    /// Counts requests by host: the label `host` of request metrics. Without it, all hosts are counted together.
+    #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_parser = switch, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub metrics_per_host: bool,
 
     /// Counts requests by the class of their status (`2xx`) instead of the status.
@@ -166,6 +161,11 @@ pub struct ServerFlags {
     /// The name of this pod, for metrics.
     #[arg(long, env = "POD_NAME", default_value = "serin", value_name = "NAME", hide = true)]
     pub pod_name: String,
+
+    /// What a request is given whose client sent no `traceparent`. An application with OpenTelemetry's defaults records
+    /// what its caller sampled, and nothing else.
+    #[arg(long, env = "SERIN_NEW_TRACEPARENT", value_enum, default_value_t = NewTraceparent::Sampled)]
+    pub new_traceparent: NewTraceparent,
 
     /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
     #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS", value_parser = switch)]
@@ -196,6 +196,27 @@ impl From<AccessLog> for Format {
     }
 }
 
+/// What a request is given whose client sent no trace context.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewTraceparent {
+    /// One that asks for the request to be recorded.
+    Sampled,
+    /// One that does not.
+    Unsampled,
+    /// None.
+    Off,
+}
+
+impl From<NewTraceparent> for proxy::NewTraceparent {
+    fn from(new: NewTraceparent) -> Self {
+        match new {
+            NewTraceparent::Sampled => Self::Sampled,
+            NewTraceparent::Unsampled => Self::Unsampled,
+            NewTraceparent::Off => Self::Off,
+        }
+    }
+}
+
 /// The form of the process log.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {
@@ -214,7 +235,7 @@ struct RunCommand {
 // === impl RunFlags ===
 
 impl RunFlags {
-    /// Reads the flags of `serin run`, as a command line has them after `run`.
+    /// Reads the flags of `serin run`, as a command line has them after `run`, without a look at the environment.
     ///
     /// # Errors
     ///
@@ -222,7 +243,9 @@ impl RunFlags {
     pub fn from_arguments(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        RunCommand::try_parse_from(arguments).map(|command| command.flags)
+        let command = command_line(RunCommand::command()).mut_args(|arg| arg.env(Resettable::Reset));
+        let matches = command.try_get_matches_from(arguments)?;
+        RunCommand::from_arg_matches(&matches).map(|command| command.flags)
     }
 }
 
@@ -270,10 +293,11 @@ impl ServerFlags {
     pub fn proxy(&self, workers: NonZeroUsize, connections: usize) -> proxy::Config {
         let defaults = proxy::Config::default();
         let mut config = proxy::Config {
-            listen: self.addresses(self.http_port),
-            listen_tls: self.addresses(self.https_port),
+            listen: self.addresses(self.ports.http()),
+            listen_tls: self.addresses(self.ports.https()),
             workers,
             connections: connections.div_ceil(workers.get()),
+            new_traceparent: self.new_traceparent.into(),
             head: http::Limits { names: FieldNames::of_clients(self.enable_underscores_in_headers), ..defaults.head },
             ..defaults
         };
@@ -292,7 +316,7 @@ impl ServerFlags {
     }
 }
 
-/// Reads a switch, as flags that are on or off have it in the environment. An empty one is off, as if it were not set.
+/// Reads what a switch is set to, behind its flag or in the environment.
 ///
 /// # Errors
 ///
@@ -300,23 +324,8 @@ impl ServerFlags {
 pub fn switch(text: &str) -> Result<bool, String> {
     match &*text.to_ascii_lowercase() {
         "1" | "true" | "yes" | "on" => Ok(true),
-        "" | "0" | "false" | "no" | "off" => Ok(false),
+        "0" | "false" | "no" | "off" => Ok(false),
         _ => Err("write true or false".to_owned()),
-    }
-}
-
-/// Takes a filter of the process log as it is, if it is one.
-///
-/// # Errors
-///
-/// Where it is none.
-pub fn log_filter(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Err("it is empty; `off` turns the log off".to_owned());
-    }
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("write a level or directives, such as `info` or `warn,serin=debug` ({error})")),
     }
 }
 
@@ -351,8 +360,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -382,21 +389,11 @@ mod tests {
         for on in ["1", "true", "TRUE", "yes", "on"] {
             assert_eq!(switch(on), Ok(true), "{on}");
         }
-        for off in ["", "0", "false", "No", "off"] {
+        for off in ["0", "false", "No", "off"] {
             assert_eq!(switch(off), Ok(false), "{off}");
         }
-        for bad in ["2", "treu", "y e s", " "] {
+        for bad in ["", "2", "treu", "y e s", " "] {
             assert!(switch(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_filter_of_the_log_is_one() {
-        for good in ["info", "off", "warn,serin=debug", "serin::proxy=trace"] {
-            assert_eq!(log_filter(good).as_deref(), Ok(good));
-        }
-        for bad in ["", "in fo=!", "serin=loud"] {
-            assert!(log_filter(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -70,25 +70,44 @@ fn modules_are_listed_above_those_that_use_them() {
 
 #[test]
 fn modules_use_only_what_they_may() {
-    let modules: BTreeMap<_, _> = modules().into_iter().collect();
-    let mut faults = Vec::new();
-    for file in files() {
-        let Some(may_use) = modules.get(file.module.as_str()) else {
-            faults.push(format!("{}: `{}` is not in MODULES", file.path.display(), file.module));
-            continue;
-        };
-        for used in &file.uses {
-            if *used != file.module && !may_use.contains(used.as_str()) {
-                faults.push(format!("{}: may not use `{used}`", file.path.display()));
-            }
-        }
-        for (foreign, modules) in FOREIGN {
-            if file.names(foreign) && !modules.contains(&file.module.as_str()) {
-                faults.push(format!("{}: may not name `{foreign}`", file.path.display()));
-            }
-        }
-    }
+    let modules = modules().into_iter().collect();
+    let faults: Vec<_> = files().iter().flat_map(|file| file.faults(&modules)).collect();
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn there_is_no_way_around_the_rows() {
+    let modules = modules().into_iter().collect();
+    let faults = |path: &str, text: &str| File::of(Path::new(path), text).expect("it is read").faults(&modules);
+    for (path, text) in [
+        ("draw.rs", "fn f() { crate::proxy::serve(); }"),
+        ("draw.rs", "use crate::{key, proxy::{a, b}};"),
+        ("draw.rs", "use crate::{{proxy::a}};"),
+        ("draw.rs", "use crate::*; fn f() { proxy::serve(); }"),
+        ("draw.rs", "use crate::{*};"),
+        ("live.rs", "use super::*; fn f() { cli::main(); }"),
+        ("problem.rs", "use crate as root; fn f() { root::cli::main(); }"),
+        ("problem.rs", "use crate::{self as root};"),
+        ("problem.rs", "extern crate self as root;"),
+        ("route/host.rs", "use super::super::*;"),
+        ("route/host.rs", "use super::super as root;"),
+        ("key.rs", "mod parts { use super::super::cli; }"),
+        ("key.rs", "mod tests { use crate::cli; }"),
+        ("key.rs", "mod tests;"),
+        ("key.rs", "fn f() { clap::parse(); }"),
+    ] {
+        assert_ne!(faults(path, text), Vec::<String>::new(), "{path}: {text}");
+    }
+    for (path, text) in [
+        ("route/host.rs", "use super::*; use crate::{http, key::Hostname};"),
+        ("route/host.rs", "use super::super::key as names;"),
+        ("key.rs", "mod parts { use super::*; } pub(crate) fn f() -> u8 { 1_u16 as u8 }"),
+        ("key.rs", "#[cfg(test)] mod tests { use crate::cli; }"),
+        ("key.rs", "#[cfg(test)] mod tests;"),
+        ("key.rs", "#[cfg(test)] pub(crate) mod tests;"),
+    ] {
+        assert_eq!(faults(path, text), Vec::<String>::new(), "{path}: {text}");
+    }
 }
 
 #[test]
@@ -142,6 +161,8 @@ struct File {
     uses: BTreeSet<String>,
     /// All other words in the file.
     words: BTreeSet<String>,
+    /// What would hide the use of a module.
+    hidden: Vec<String>,
     headed: bool,
 }
 
@@ -169,22 +190,44 @@ impl File {
     /// Reads a file, unless it is a crate root, this one, or tests.
     fn read(src: &Path, path: &Path) -> Option<Self> {
         let path_in_src = path.strip_prefix(src).expect("the file is in src");
+        Self::of(path_in_src, &fs::read_to_string(path).expect("the file can be read"))
+    }
+
+    /// As [`read`](Self::read), with the text of the file.
+    fn of(path_in_src: &Path, text: &str) -> Option<Self> {
         let stem = path_in_src.with_extension("");
         let modules: Vec<_> = stem.iter().map(|name| name.to_string_lossy()).collect();
         if ["lib", "main", "layers"].contains(&&*modules[0]) || modules.contains(&"tests".into()) {
             return None;
         }
 
-        let text = fs::read_to_string(path).expect("the file can be read");
         let mut file = Self {
             path: path_in_src.to_owned(),
             module: modules[0].to_string(),
             uses: BTreeSet::new(),
             words: BTreeSet::new(),
+            hidden: Vec::new(),
             headed: text.starts_with("//!"),
         };
         file.scan(text.parse().expect("the file is Rust"), modules.len());
         Some(file)
+    }
+
+    /// What the file does that it may not.
+    fn faults(&self, modules: &BTreeMap<&str, BTreeSet<&str>>) -> Vec<String> {
+        let path = self.path.display();
+        let Some(may_use) = modules.get(self.module.as_str()) else {
+            return vec![format!("{path}: `{}` is not in MODULES", self.module)];
+        };
+        let may_not_use = self.uses.iter().filter(|used| **used != self.module && !may_use.contains(used.as_str()));
+        let mut faults: Vec<_> = may_not_use.map(|used| format!("{path}: may not use `{used}`")).collect();
+        for (foreign, modules) in FOREIGN {
+            if self.names(foreign) && !modules.contains(&self.module.as_str()) {
+                faults.push(format!("{path}: may not name `{foreign}`"));
+            }
+        }
+        faults.extend(self.hidden.iter().map(|hidden| format!("{path}: {hidden}")));
+        faults
     }
 
     /// Whether the file names an outside crate, or one of those that begin like it where it ends in `*`.
@@ -204,9 +247,13 @@ impl File {
             match token {
                 TokenTree::Group(group) => self.scan(group.stream(), depth),
                 TokenTree::Ident(word) if word == "mod" => {
+                    let of_tests = matches!(tokens.get(at), Some(TokenTree::Ident(name)) if name == "tests");
+                    if of_tests && !is_for_tests(&tokens[..at - 1]) {
+                        self.hidden.push("`mod tests` is not behind `#[cfg(test)]`".to_owned());
+                    }
                     // Tests may use anything; any other inline module is one level further down.
-                    if let [TokenTree::Ident(name), TokenTree::Group(body), ..] = &tokens[at..] {
-                        if name != "tests" {
+                    if let [TokenTree::Ident(_), TokenTree::Group(body), ..] = &tokens[at..] {
+                        if !of_tests {
                             self.scan(body.stream(), depth + 1);
                         }
                         at += 2;
@@ -229,7 +276,8 @@ impl File {
     /// Notes the module that a path names, if it is below the crate root.
     ///
     /// The path goes on at `tokens[at]`, and what is before names a module at `depth`. Returns the
-    /// place in `tokens` to go on from.
+    /// place in `tokens` to go on from. The crate root must not get another name, and what is in it must not be
+    /// named by `*`: its modules could then be named without a path.
     fn scan_path(&mut self, tokens: &[TokenTree], mut at: usize, mut depth: usize) -> usize {
         while let [TokenTree::Punct(a), TokenTree::Punct(b), next, ..] = &tokens[at..]
             && (a.as_char(), b.as_char()) == (':', ':')
@@ -244,15 +292,34 @@ impl File {
                     self.uses.extend(first_words(list.stream()));
                     return at + 3;
                 }
+                TokenTree::Punct(star) if depth == 0 && star.as_char() == '*' => {
+                    self.uses.insert("*".to_owned());
+                    return at + 3;
+                }
                 _ => return at + 2,
             }
             at += 3;
+        }
+        if depth == 0 && matches!(tokens.get(at), Some(TokenTree::Ident(word)) if word == "as" || word == "self") {
+            self.hidden.push("the crate root has another name".to_owned());
         }
         at
     }
 }
 
-/// The first word of each path in a list: `a` and `b` in `{a, b::{c, d}}`.
+/// Whether what is `before` a module, its visibility included, lets it be for tests alone.
+fn is_for_tests(before: &[TokenTree]) -> bool {
+    let is_pub = |token: &TokenTree| matches!(token, TokenTree::Ident(word) if word == "pub");
+    let before = match before {
+        [attributes @ .., word, TokenTree::Group(_)] if is_pub(word) => attributes,
+        [attributes @ .., word] if is_pub(word) => attributes,
+        all => all,
+    };
+    matches!(before, [.., TokenTree::Punct(hash), TokenTree::Group(attribute)]
+        if hash.as_char() == '#' && attribute.to_string().replace(' ', "") == "[cfg(test)]")
+}
+
+/// The first word of each path in a list: `a` and `b` in `{a, b::{c, d}}`, and `*` in `{*}`.
 fn first_words(list: TokenStream) -> Vec<String> {
     let mut words = Vec::new();
     let mut first = true;
@@ -262,7 +329,9 @@ fn first_words(list: TokenStream) -> Vec<String> {
                 words.push(word.to_string());
                 first = false;
             }
+            TokenTree::Group(list) if first => words.extend(first_words(list.stream())),
             TokenTree::Punct(punct) if punct.as_char() == ',' => first = true,
+            TokenTree::Punct(star) if first && star.as_char() == '*' => words.push("*".to_owned()),
             _ => {}
         }
     }

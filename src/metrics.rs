@@ -6,7 +6,8 @@
 //! has been seen. What happens rarely is counted by the handles of [`Meters`].
 //!
 //! Series of requests have ingress-nginx's names and labels, so that dashboards and release tools go on; what is our
-//! own is called `serin_…`. Labels are bounded: they come from objects or from the text of this program, never from
+//! own is called `serin_…`. A request that no route takes is in no such series, unlike with ingress-nginx, which has one
+//! without the labels of a route for each host: it is counted as a refusal. Labels are bounded: they come from objects or from the text of this program, never from
 //! a request; unknown methods are `OTHER`.
 
 mod certificates;

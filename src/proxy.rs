@@ -58,7 +58,7 @@ use std::{
 use tokio::runtime::{Builder, LocalOptions};
 
 pub use self::{
-    config::Config,
+    config::{Config, NewTraceparent},
     connect::{Connect, Tcp},
     pool::PoolLimits,
     stream::Stream,
@@ -196,9 +196,7 @@ fn listen(
     listeners: &mut [Vec<Listener>],
 ) -> io::Result<Vec<SocketAddr>> {
     let mut local = Vec::new();
-    for address in addresses {
-        let bound = listen::bind(*address, listeners.len())
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+    for bound in listen::bind(addresses, listeners.len())? {
         local.push(bound[0].local_addr()?);
         for (of_worker, listener) in listeners.iter_mut().zip(bound) {
             of_worker.push((listener, with_tls.cloned()));

@@ -190,7 +190,7 @@ async fn the_log_level_changes_while_it_runs() {
     assert_eq!(port.admin.log_level.current(), level.trim());
     assert!(level.contains("warn") && level.contains("serin::proxy=debug"), "{level}");
 
-    for (body, status) in [("in fo=!", 400), ("", 400), (&*"a".repeat(5_000), 413)] {
+    for (body, status) in [("in fo=!", 400), ("eror", 400), ("", 400), (&*"a".repeat(5_000), 413)] {
         let answer = port.send(put(body).as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.0 {status} ")), "{body:.9}: {answer}");
     }

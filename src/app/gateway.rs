@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
@@ -92,7 +92,7 @@ impl Gateway {
         let (drainer, drain) = lifecycle::drain();
         let published = Arc::new(Published::default());
 
-        let admin_listeners = listen::bind(&server.addresses(server.healthz_port))?;
+        let admin_listeners = listen::bind(&server.addresses(server.ports.healthz()))?;
         let admin = admin_listeners.first().context("no address for the admin port")?.local_addr()?;
         let view = Admin {
             readiness: readiness.clone(),
@@ -139,7 +139,10 @@ impl Gateway {
         };
         let connections = descriptors::connections(server.max_connections);
         let config = flags.clients.proxy(server.proxy(workers, connections));
-        let proxy = Proxy::start(config, &shared, metric_workers, logs).context("cannot serve")?;
+        let proxy = Proxy::start(config, &shared, metric_workers, logs).map_err(|error| {
+            let advice = listen::advice(&error, "--http-port and --https-port");
+            anyhow!("cannot serve: {error}{advice}")
+        })?;
         let (http, https) = (proxy.local_addrs().to_vec(), proxy.local_tls_addrs().to_vec());
         drop(starting);
         info!(http = %http[0], https = %https[0], %admin, workers, "serving");

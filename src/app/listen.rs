@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tracing::warn;
@@ -28,13 +28,24 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
             Err((address, error))
                 if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 && tries < TRIES => {}
             Err((address, error)) => {
-                return Err(error).with_context(|| format!("cannot listen on {address} for health and metrics"));
+                let advice = advice(&error, "--healthz-port");
+                bail!("cannot listen on {address} for health and metrics: {error}{advice}");
             }
             Ok(listeners) => {
                 let listeners = listeners.into_iter().map(|listener| TcpListener::from_std(listener.into()));
                 return listeners.collect::<io::Result<_>>().context("cannot listen for health and metrics");
             }
         }
+    }
+}
+
+/// What to do about an error, as a user who is not root meets it with the ports that are the defaults.
+pub(super) fn advice(error: &io::Error, flags: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("; a port below 1024 needs the capability CAP_NET_BIND_SERVICE: name another with {flags}")
+        }
+        _ => String::new(),
     }
 }
 
@@ -119,6 +130,13 @@ mod tests {
             let listeners = bound(addresses);
             TcpStream::connect((Ipv4Addr::LOCALHOST, port(&listeners[0]))).expect("IPv4 is listened on");
         }
+    }
+
+    #[test]
+    fn who_may_not_have_a_port_is_told_of_the_flag() {
+        let told = advice(&io::ErrorKind::PermissionDenied.into(), "--http-port");
+        assert!(told.contains("CAP_NET_BIND_SERVICE") && told.contains("--http-port"), "{told}");
+        assert_eq!(advice(&io::ErrorKind::AddrInUse.into(), "--http-port"), "");
     }
 
     #[tokio::test]

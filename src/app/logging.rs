@@ -26,10 +26,7 @@ pub(super) fn init(flags: &ServerFlags) -> Result<()> {
     if let Some(level) = LEVEL.get() {
         return level.set(&flags.log_level).context("--log-level");
     }
-    let filter = EnvFilter::builder().parse(&flags.log_level).with_context(|| {
-        format!("--log-level: {:?} is no filter such as `info` or `warn,serin=debug`", flags.log_level)
-    })?;
-    let (filter, handle) = Filter::new(filter);
+    let (filter, handle) = Filter::new((&flags.log_level).into());
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = match flags.log_format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),

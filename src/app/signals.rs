@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
-/// SIGTERM and SIGINT, one as good as the other.
+/// SIGTERM and SIGINT, one as good as the other, and SIGHUP where that is wanted.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Option<Signal>,
 }
 
 // === impl Signals ===
@@ -25,8 +26,17 @@ impl Signals {
     ///
     /// Where that cannot be done.
     pub fn catch() -> Result<Self> {
-        let catch = |kind| signal(kind).context("cannot catch signals");
-        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+        let (terminate, interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hang_up: None })
+    }
+
+    /// Catches them, and what comes when the terminal is closed.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be done.
+    pub fn catch_in_terminal() -> Result<Self> {
+        Ok(Self { hang_up: Some(catch(SignalKind::hangup())?), ..Self::catch()? })
     }
 
     /// What `work` comes to; none where a signal comes first, which ends the work.
@@ -42,9 +52,20 @@ impl Signals {
 
     /// Waits for the next one, and names it.
     pub(super) async fn next(&mut self) -> &'static str {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = hang_up => "SIGHUP",
         }
     }
+}
+
+fn catch(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("cannot catch signals")
 }

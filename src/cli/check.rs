@@ -11,7 +11,11 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::manifests::{self, Manifests};
+use super::{
+    json,
+    manifests::{self, Manifests},
+    print,
+};
 use crate::{
     config::{ClientFlags, ObjectFlags, switch},
     problem::{Level, Problem},
@@ -71,7 +75,7 @@ struct Report<'a> {
 /// Checks manifests. The code is a failure where an error was found.
 pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
     let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
-    let problems = problems(&manifests, Date::from(SystemTime::now()));
+    let problems = problems(&manifests, Date::from(SystemTime::now()), flags.strict);
     let count = |level| problems.iter().filter(|found| found.problem.level == level).count();
     let report = Report {
         objects: manifests.objects,
@@ -81,20 +85,16 @@ pub(super) fn run(flags: &CheckFlags) -> Result<ExitCode> {
         missing: count(Level::Missing),
         problems: &problems,
     };
-    let mut out = io::stdout().lock();
-    match flags.output {
-        Output::Text => print(&report, flags.strict, &mut out)?,
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-        }
-    }
-    let failed = report.errors > 0 || flags.strict && report.missing > 0;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    print(|out| match flags.output {
+        Output::Text => report.print(out),
+        Output::Json => json(out, &report),
+    })?;
+    Ok(if report.errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// All problems, the worst first, then by object. The dates of certificates are judged by `now`.
-fn problems(manifests: &Manifests, now: Date) -> Vec<Found> {
+/// All problems, the worst first, then by object. The dates of certificates are judged by `now`. Where it is strict, what
+/// is not in these files is nowhere.
+fn problems(manifests: &Manifests, now: Date, strict: bool) -> Vec<Found> {
     let translation = translate::translate(&manifests.snapshot, &manifests.options);
     let hosts = translation.hosts.values().flat_map(|output| &output.certificates);
     let dated = hosts.chain(&translation.default_certificate).filter_map(|chosen| {
@@ -104,6 +104,10 @@ fn problems(manifests: &Manifests, now: Date) -> Vec<Found> {
     let mut problems: Vec<_> = dated.collect();
     problems.extend(translation.problems);
     problems.extend(manifests.unreadable.iter().cloned());
+    if strict {
+        let missing = problems.iter_mut().filter(|problem| problem.level == Level::Missing);
+        missing.for_each(|problem| problem.level = Level::Error);
+    }
     problems.sort_unstable();
     problems.dedup();
     problems.sort_by_key(|problem| problem.level);
@@ -111,21 +115,24 @@ fn problems(manifests: &Manifests, now: Date) -> Vec<Found> {
     problems.into_iter().map(|problem| Found { place: place(&problem), problem }).collect()
 }
 
-fn print(report: &Report<'_>, strict: bool, out: &mut impl Write) -> io::Result<()> {
-    for Found { place, problem: Problem { object, field, level, fault, effect, mend, .. } } in report.problems {
-        let level = if strict && *level == Level::Missing { "error (not in these files)" } else { &level.to_string() };
-        let place = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-        writeln!(out, "{level}: {object}{place}\n  at {field}: {fault}\n  effect: {effect}")?;
-        let mut lines = mend.lines();
-        writeln!(out, "  mend: {}", lines.next().unwrap_or_default())?;
-        for line in lines {
-            writeln!(out, "    {line}")?;
+// === impl Report ===
+
+impl Report<'_> {
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { objects, ignored, errors, warnings, missing, problems } = self;
+        for Found { place, problem: Problem { object, field, level, fault, effect, mend, .. } } in *problems {
+            let place = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+            writeln!(out, "{level}: {object}{place}\n  at {field}: {fault}\n  effect: {effect}")?;
+            let mut lines = mend.lines();
+            writeln!(out, "  mend: {}", lines.next().unwrap_or_default())?;
+            for line in lines {
+                writeln!(out, "    {line}")?;
+            }
+            writeln!(out)?;
         }
-        writeln!(out)?;
+        writeln!(
+            out,
+            "{objects} objects, {ignored} of other kinds ignored: {errors} errors, {warnings} warnings, {missing} not in these files"
+        )
     }
-    let Report { objects, ignored, errors, warnings, missing, .. } = report;
-    writeln!(
-        out,
-        "{objects} objects, {ignored} of other kinds ignored: {errors} errors, {warnings} warnings, {missing} not in these files"
-    )
 }

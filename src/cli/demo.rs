@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::{
     app::{self, Gateway, Signals},
-    config::{RunFlags, log_filter, switch},
+    config::{LogFilter, RunFlags, switch},
 };
 
 mod manifests;
@@ -45,18 +45,18 @@ pub(super) struct DemoFlags {
     quiet: bool,
 
     /// What the process logs, on standard error.
-    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER", value_parser = log_filter)]
-    log_level: String,
+    #[arg(long, env = "SERIN_LOG_LEVEL", default_value = "warn", value_name = "FILTER")]
+    log_level: LogFilter,
 }
 
-/// Runs the demo until Ctrl-C.
+/// Runs the demo until Ctrl-C, or until the terminal is closed.
 pub(super) fn run(flags: &DemoFlags) -> Result<()> {
-    let port = free_port(flags.http_port, "--http-port")?;
-    let https_port = free_port(flags.https_port, "--https-port")?;
+    let port = free_port(flags.http_port, "--http-port", None)?;
+    let https_port = free_port(flags.https_port, "--https-port", Some(port))?;
     let mut run = run_flags(flags, port, https_port)?;
     app::block_on(&run.server.clone(), async {
         // Before the directory is made: who is killed leaves it behind.
-        let mut signals = Signals::catch()?;
+        let mut signals = Signals::catch_in_terminal()?;
         let directory = tempfile::Builder::new().prefix("serin-demo-").tempdir().context("cannot make a directory")?;
         // The path that the file system knows, so that what is printed is what an editor shows.
         let manifests = fs::canonicalize(directory.path())?;
@@ -98,7 +98,7 @@ fn run_flags(flags: &DemoFlags, port: u16, https_port: u16) -> Result<RunFlags> 
         "--access-log".into(),
         "off".into(),
         "--log-level".into(),
-        (&flags.log_level).into(),
+        flags.log_level.to_string().into(),
         "--shutdown-timeout".into(),
         "2s".into(),
     ];
@@ -117,16 +117,22 @@ fn loopback() -> Vec<IpAddr> {
     addresses
 }
 
-/// The first port, from `first` on, that nobody listens on; any that is free for 0.
+/// The first port, from `first` on, that nobody listens on; any that is free for 0. It is another than `chosen`.
 ///
 /// It must be free on all loopback addresses, since a name may lead to each of them.
-fn free_port(first: u16, flag: &str) -> Result<u16> {
+fn free_port(first: u16, flag: &str, chosen: Option<u16>) -> Result<u16> {
     let addresses = loopback();
-    let free = |port: &u16| addresses.iter().all(|&address| TcpListener::bind((address, *port)).is_ok());
+    let bind = |port| addresses.iter().try_for_each(|&address| TcpListener::bind((address, port)).map(drop));
+    let free = |port: &u16| Some(*port) != chosen && bind(*port).is_ok();
     if first == 0 {
         let any = || Some(TcpListener::bind((addresses[0], 0)).ok()?.local_addr().ok()?.port());
         let port = (0..PORTS).filter_map(|_| any()).find(free);
         return port.context("no port is free");
+    }
+    if let Err(error) = bind(first)
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        bail!("port {first} needs the capability CAP_NET_BIND_SERVICE ({error}); name one above 1023 with {flag}");
     }
     let last = first.saturating_add(PORTS);
     match (first..=last).find(free) {
@@ -164,4 +170,16 @@ fn print_lines(path: &Path, gateway: &Gateway) -> io::Result<()> {
     writeln!(out, "\nThe manifests are in {}", path.display())?;
     writeln!(out, "Change canary-weight in {} and see the split follow.\n", path.join("canary.yaml").display())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_port_is_another_than_the_first() {
+        let first = free_port(0, "--http-port", None).expect("a port is free");
+        let second = free_port(first, "--https-port", Some(first)).expect("another port is free");
+        assert_ne!(first, second);
+    }
 }

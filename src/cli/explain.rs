@@ -4,21 +4,14 @@
 //! (`route::decide`), on the table that the proxy would have, and written as the proxy writes it. Only the endpoints are
 //! those that the objects name, since nothing is asked over a network.
 
-use std::{
-    fmt,
-    io::{self, Write},
-    net::IpAddr,
-    path::PathBuf,
-    process::ExitCode,
-    time::SystemTime,
-};
+use std::{fmt, net::IpAddr, path::PathBuf, process::ExitCode, time::SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{check::Output, manifests};
+use super::{check::Output, json, manifests, print};
 use crate::{
-    config::{ClientFlags, ObjectFlags, switch},
+    config::{ClientFlags, NewTraceparent, ObjectFlags, switch},
     draw::Random,
     http::{self, FieldNames, Limits, RequestView},
     key::{ClusterKey, RouteId},
@@ -32,11 +25,13 @@ mod certificate;
 mod changes;
 mod report;
 mod spoken;
+mod url;
 
 use self::{
     asking::Asking,
     changes::{Change, changes},
     report::{Beside, Report},
+    url::{Header, Url},
 };
 
 /// The command line of `explain`.
@@ -52,11 +47,11 @@ pub(super) struct ExplainFlags {
 
     /// The URL of the request: `http://shop.example/cart?item=1`.
     #[arg(value_name = "URL")]
-    url: String,
+    url: Url,
 
     /// A header of the request. May be repeated; in the environment, one a line.
     #[arg(short = 'H', long = "header", env = "SERIN_HEADER", value_name = "NAME: VALUE", value_delimiter = '\n')]
-    headers: Vec<String>,
+    headers: Vec<Header>,
 
     /// A cookie of the request. May be repeated.
     #[arg(short = 'b', long = "cookie", env = "SERIN_COOKIE", value_name = "NAME=VALUE")]
@@ -75,6 +70,10 @@ pub(super) struct ExplainFlags {
     /// Passes on request headers whose names contain an underscore, which are dropped otherwise.
     #[arg(long, env = "SERIN_ENABLE_UNDERSCORES_IN_HEADERS", value_parser = switch)]
     enable_underscores_in_headers: bool,
+
+    /// What a request is given that has no `traceparent`.
+    #[arg(long, env = "SERIN_NEW_TRACEPARENT", value_enum, default_value_t = NewTraceparent::Sampled)]
+    new_traceparent: NewTraceparent,
 
     /// How to print the explanation.
     #[arg(long, short, env = "SERIN_OUTPUT", value_enum, default_value_t = Output::Text)]
@@ -102,7 +101,7 @@ struct Steps(Vec<Step>);
 
 /// Explains a request. The code is a failure where there is nothing to explain it by.
 pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
-    let request = Imagined::parse(flags)?;
+    let request = Imagined::new(flags);
     let manifests = manifests::load(&flags.path, &flags.objects, &flags.clients)?;
     let translation = translate::translate(&manifests.snapshot, &manifests.options);
     let beside = Beside { translation: &translation, manifests: &manifests };
@@ -112,24 +111,22 @@ pub(super) fn run(flags: &ExplainFlags) -> Result<ExitCode> {
     let bytes = request.to_bytes();
     let mut head = http::Request::new();
     let report = match head.read(&bytes, &limits) {
-        Ok(Some(length)) if length == bytes.len() => explain(&request, head.view(&bytes), &beside),
+        Ok(Some(length)) if length == bytes.len() => {
+            explain(&request, head.view(&bytes), &beside, flags.new_traceparent)
+        }
         Ok(_) => bail!("a header ends the request before its last one"),
         Err(refusal) => Report::refused(&request, refusal, &beside),
     };
 
-    let mut out = io::stdout().lock();
-    match flags.output {
-        Output::Text => report.print(&mut out)?,
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
-        }
-    }
+    print(|out| match flags.output {
+        Output::Text => report.print(out),
+        Output::Json => json(out, &report),
+    })?;
     let blind = manifests.objects == 0 && manifests.is_unreadable;
     Ok(if blind { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> Report {
+fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>, new: NewTraceparent) -> Report {
     let table = beside.translation.table();
     let up = |cluster: &ClusterKey| {
         beside.translation.clusters.get(cluster).is_some_and(|output| !output.endpoints.is_empty())
@@ -142,7 +139,11 @@ fn explain(imagined: &Imagined, view: RequestView<'_>, beside: &Beside<'_>) -> R
     let changes = match &plan {
         Plan::Forward(forward) => {
             let request_id = view.request_id().unwrap_or(b"(a new one)");
-            let traceparent = view.traceparent().is_none().then_some(&b"(a new one)"[..]);
+            let traceparent = match (view.traceparent(), new) {
+                (Some(_), _) | (None, NewTraceparent::Off) => None,
+                (None, NewTraceparent::Sampled) => Some(&b"(a new one, sampled)"[..]),
+                (None, NewTraceparent::Unsampled) => Some(&b"(a new one, not sampled)"[..]),
+            };
             changes(imagined, view, &forward.edits(asking.forwarded(), request_id, traceparent))
         }
         Plan::Answer(_) => Vec::new(),
@@ -163,23 +164,8 @@ fn decide<'t>(
 // === impl Imagined ===
 
 impl Imagined {
-    fn parse(flags: &ExplainFlags) -> Result<Self> {
-        let (scheme, rest) = match flags.url.split_once("://") {
-            Some(("http", rest)) => (Scheme::Http, rest),
-            Some(("https", rest)) => (Scheme::Https, rest),
-            Some((other, _)) => bail!("`{other}` is no scheme of ours; write http:// or https://"),
-            None => (Scheme::Http, flags.url.as_str()),
-        };
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at(end);
-        if authority.is_empty() {
-            bail!("the URL has no host: {:?}", flags.url);
-        }
-        let target = target.split('#').next().unwrap_or_default();
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        if let Some(bad) = target.chars().chain(authority.chars()).find(|c| c.is_control() || *c == ' ') {
-            bail!("the URL contains {bad:?}; write it as %{:02X}", u32::from(bad));
-        }
+    fn new(flags: &ExplainFlags) -> Self {
+        let Url { scheme, authority, target } = flags.url.clone();
         let written_port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
 
         let name = String::from_utf8_lossy(http::host::name(authority.as_bytes())).to_ascii_lowercase();
@@ -187,13 +173,12 @@ impl Imagined {
         // As curl has it, a header `Host` takes the place of the URL's.
         let mut hosts = Vec::new();
         let mut fields = Vec::new();
-        for header in &flags.headers {
-            let (name, value) = header.split_once(':').with_context(|| format!("no colon in the header {header:?}"))?;
+        for Header { name, value } in flags.headers.iter().cloned() {
             let list = if name.eq_ignore_ascii_case("host") { &mut hosts } else { &mut fields };
-            list.push((name.to_owned(), value.trim().to_owned()));
+            list.push((name, value));
         }
         if hosts.is_empty() {
-            hosts.push(("Host".to_owned(), authority.to_owned()));
+            hosts.push(("Host".to_owned(), authority));
         }
         fields.splice(0..0, hosts);
         if !flags.cookies.is_empty() {
@@ -205,7 +190,7 @@ impl Imagined {
         });
         // As the proxy has it: an address of IPv4 that came by IPv6 is one of IPv4.
         let client = flags.client.to_canonical();
-        Ok(Self { method: flags.method.clone(), scheme, port, server_name, target, fields, client })
+        Self { method: flags.method.clone(), scheme, port, server_name, target, fields, client }
     }
 
     /// The head as a client sends it.

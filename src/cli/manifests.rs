@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::{
     config::{ClientFlags, ObjectFlags},
-    problem::Problem,
+    key::ObjectKey,
+    problem::{Level, Problem, Reason},
     source::files::{self, Places},
     store::{Snapshot, Store},
     translate::{self, Options},
@@ -22,7 +23,7 @@ pub(super) struct Manifests {
     pub(super) options: Options,
     /// What is wrong with the files, as far as it shows when they are read.
     pub(super) unreadable: Vec<Problem>,
-    /// Whether anything could not be read.
+    /// Whether anything could not be read, or there was nothing to read.
     pub(super) is_unreadable: bool,
     /// Where the objects are in the files.
     pub(super) places: Places,
@@ -48,7 +49,24 @@ pub(super) fn load(path: &Path, flags: &ObjectFlags, clients: &ClientFlags) -> R
         store.apply(object, age);
     }
     let ignored = loaded.ignored.values().sum();
-    let is_unreadable = !loaded.unreadable.is_empty();
-    let (unreadable, places) = (loaded.problems, loaded.places);
+    let (mut unreadable, places) = (loaded.problems, loaded.places);
+    let is_empty = objects == 0 && loaded.ignored.is_empty() && unreadable.is_empty();
+    if is_empty {
+        unreadable.push(nothing(path));
+    }
+    let is_unreadable = is_empty || !loaded.unreadable.is_empty();
     Ok(Manifests { snapshot: store.snapshot(), options, unreadable, is_unreadable, places, objects, ignored })
+}
+
+/// The problem of a path with no object, of whatever kind. Nobody asks about nothing: it is the wrong path.
+fn nothing(path: &Path) -> Problem {
+    Problem {
+        object: ObjectKey::manifest(path.display().to_string()),
+        field: "file".to_owned(),
+        level: Level::Error,
+        reason: Reason::Unreadable,
+        fault: "no object was found".to_owned(),
+        effect: "there is nothing to judge".to_owned(),
+        mend: "Name a file of manifests, or a directory with files whose names end in .yaml, .yml or .json".to_owned(),
+    }
 }

@@ -49,10 +49,25 @@ pub struct Config {
     pub trust: Trust,
     /// How long a connection's PROXY header may take, from the connection on (`proxy-protocol-header-timeout`).
     pub proxy_header_timeout: Duration,
+    /// What is made for a request without a trace context.
+    pub new_traceparent: NewTraceparent,
     /// What a request's head may hold.
     pub head: http::Limits,
     /// What bounds the idle connections to endpoints.
     pub upstream: PoolLimits,
+}
+
+/// The trace context that a request is given where its client sent none that is valid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NewTraceparent {
+    /// One that asks for the request to be recorded, as an application with OpenTelemetry's defaults would decide by
+    /// itself. It follows its caller otherwise: of a trace that is not sampled, it records nothing.
+    #[default]
+    Sampled,
+    /// One that asks for nothing.
+    Unsampled,
+    /// None: what the client sent passes, whatever it is.
+    Off,
 }
 
 // === impl Config ===
@@ -76,6 +91,7 @@ impl Default for Config {
             write_timeout: Duration::from_secs(60),
             trust: Trust::default(),
             proxy_header_timeout: Duration::from_secs(5),
+            new_traceparent: NewTraceparent::default(),
             head: http::Limits::REQUEST,
             upstream: PoolLimits::default(),
         }

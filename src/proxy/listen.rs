@@ -17,12 +17,43 @@ pub(crate) const BACKLOG: i32 = 8192;
 /// for each client that does not read: a few hundred of them use up the memory that the whole machine has for TCP.
 const UNSENT: u32 = 256 << 10;
 
-/// Binds `address` once for each of `count` workers. Port 0 is any free port, the same for all.
+/// How often another free port is tried, where one is free on the first address only.
+const TRIES: usize = 10;
+
+/// Binds each of `addresses` once for each of `count` workers. Port 0 is any free port, the same for all addresses.
 ///
 /// # Errors
 ///
-/// The address cannot be bound.
-pub(crate) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+/// An address cannot be bound.
+pub(crate) fn bind(addresses: &[SocketAddr], count: usize) -> io::Result<Vec<Vec<TcpListener>>> {
+    let is_any = addresses.iter().any(|address| address.port() == 0);
+    let mut tries = 1;
+    loop {
+        match bind_all(addresses, count) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_any && tries < TRIES => tries += 1,
+            done => return done,
+        }
+    }
+}
+
+fn bind_all(addresses: &[SocketAddr], count: usize) -> io::Result<Vec<Vec<TcpListener>>> {
+    let mut all: Vec<Vec<TcpListener>> = Vec::new();
+    let mut port = 0;
+    for &asked in addresses {
+        let mut address = asked;
+        if address.port() == 0 {
+            address.set_port(port);
+        }
+        let bound = bind_each(address, count)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+        port = bound[0].local_addr()?.port();
+        all.push(bound);
+    }
+    Ok(all)
+}
+
+/// Binds an address once for each of `count` workers.
+fn bind_each(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let first = bind_one(address).or_else(|error| match without_v6(address, &error) {
         Some(address) => bind_one(address),
         None => Err(error),
@@ -67,16 +98,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_share_a_free_port() {
-        let listeners = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 3).unwrap();
-        let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        assert_eq!(ports.len(), 3);
+    fn workers_and_addresses_share_a_free_port() {
+        let listeners = bind(&[1, 2].map(|last| SocketAddr::from(([127, 0, 0, last], 0))), 3).unwrap();
+        let ports: Vec<_> = listeners.iter().flatten().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert_eq!(ports.len(), 6);
         assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]), "{ports:?}");
     }
 
     #[test]
     fn what_a_client_does_not_read_waits_up_to_a_limit() {
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
+        let listener = bind_each(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap().remove(0);
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
@@ -91,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_wildcard_takes_both_families() {
-        let listeners = bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), 1).unwrap();
+        let listeners = bind_each(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), 1).unwrap();
         let bound = listeners[0].local_addr().unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, bound.port())).unwrap();
         if bound.is_ipv6() {
@@ -101,6 +132,6 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_an_error() {
-        assert!(bind(SocketAddr::from(([192, 0, 2, 1], 0)), 1).is_err());
+        assert!(bind(&[SocketAddr::from(([192, 0, 2, 1], 0))], 1).is_err());
     }
 }

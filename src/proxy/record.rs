@@ -51,6 +51,8 @@ pub(crate) struct Record<'t> {
 pub(crate) struct Notes {
     bytes: Vec<u8>,
     ends: [u32; PARTS],
+    /// Which parts there are, a bit for each: nginx tells an empty header from none.
+    given: u8,
     /// Whether the head could be read; if not, there is only its first line.
     is_read: bool,
     version: Version,
@@ -168,9 +170,10 @@ impl<'t> Record<'t> {
 
 impl Notes {
     /// Notes of a request that was read.
-    pub(crate) fn of(view: RequestView<'_>, request_id: &[u8], trace_id: &[u8]) -> Self {
-        let mut notes = Self { bytes: buffer::take_out(), ends: [0; PARTS], is_read: true, version: view.version() };
-        let (mut authorization, mut referer, mut user_agent) = (&b""[..], &b""[..], &b""[..]);
+    pub(crate) fn of(view: RequestView<'_>, request_id: &[u8], trace_id: Option<&[u8]>) -> Self {
+        let mut notes =
+            Self { bytes: buffer::take_out(), ends: [0; PARTS], given: 0, is_read: true, version: view.version() };
+        let (mut authorization, mut referer, mut user_agent) = (None, None, None);
         for (name, value) in view.fields() {
             let place = match name.len() {
                 7 if name.eq_ignore_ascii_case(b"referer") => &mut referer,
@@ -178,13 +181,14 @@ impl Notes {
                 13 if name.eq_ignore_ascii_case(b"authorization") => &mut authorization,
                 _ => continue,
             };
-            *place = value;
+            *place = Some(value);
         }
-        let parts =
-            [view.method(), view.target(), view.authority(), authorization, referer, user_agent, request_id, trace_id];
-        for (end, part) in notes.ends.iter_mut().zip(parts) {
-            notes.bytes.extend_from_slice(part);
+        let [method, target, host] = [view.method(), view.target(), view.authority()].map(Some);
+        let parts = [method, target, host, authorization, referer, user_agent, Some(request_id), trace_id];
+        for (at, (end, part)) in notes.ends.iter_mut().zip(parts).enumerate() {
+            notes.bytes.extend_from_slice(part.unwrap_or_default());
             *end = notes.bytes.len() as u32;
+            notes.given |= u8::from(part.is_some()) << at;
         }
         notes
     }
@@ -193,7 +197,9 @@ impl Notes {
     pub(crate) fn raw(bytes: &[u8], request_id: &[u8]) -> Self {
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
         let line = &line[..line.len().min(1024)];
-        let mut notes = Self { bytes: buffer::take_out(), ends: [0; PARTS], is_read: false, version: Version::Http11 };
+        let given = 1 << Part::Method as usize | 1 << Part::RequestId as usize;
+        let mut notes =
+            Self { bytes: buffer::take_out(), ends: [0; PARTS], given, is_read: false, version: Version::Http11 };
         notes.bytes.extend_from_slice(line);
         notes.ends = [notes.bytes.len() as u32; PARTS];
         notes.bytes.extend_from_slice(request_id);
@@ -216,12 +222,11 @@ impl Notes {
         RequestLine::Read { method, target: self.part(Part::Target).unwrap_or_default(), protocol }
     }
 
-    /// A part, where it is not empty.
+    /// A part, where there is one.
     fn part(&self, part: Part) -> Option<&[u8]> {
         let at = part as usize;
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        let part = &self.bytes[start as usize..self.ends[at] as usize];
-        (!part.is_empty()).then_some(part)
+        (self.given >> at & 1 == 1).then(|| &self.bytes[start as usize..self.ends[at] as usize])
     }
 }
 

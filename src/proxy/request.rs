@@ -11,6 +11,7 @@ use tracing::debug;
 use super::{
     RoutingTable,
     caller::Caller,
+    config::NewTraceparent,
     connect::Connect,
     forward::Job,
     h1::Outbox,
@@ -79,18 +80,13 @@ pub(crate) fn begin<'t, C: Connect>(
         Some(id) => RequestId::from_slice(id),
         None => RequestId::from(worker.random_id()),
     };
-    let mut made = [0; TRACEPARENT];
-    let traceparent = match view.traceparent() {
-        Some(_) => None,
-        None => {
-            made = make_traceparent(worker);
-            Some(&made[..])
-        }
-    };
+    let of_client = view.traceparent();
+    let made = if of_client.is_none() { make_traceparent(worker) } else { None };
+    let traceparent = made.as_ref().map(|made| &made[..]);
     record.method = Method::of(view.method());
     if worker.log.borrow().is_on() {
-        let trace = view.traceparent().unwrap_or(&made);
-        record.notes = Some(Notes::of(view, &request_id, &trace[3..35]));
+        let trace = of_client.or(traceparent).map(|context| &context[3..35]);
+        record.notes = Some(Notes::of(view, &request_id, trace));
     }
 
     let origin = Origin::of(&worker.config.trust, caller, view);
@@ -191,13 +187,17 @@ fn connector<C: Connect>(worker: &Worker<C>, policy: &Policy, http2: bool) -> Re
 /// The length of a `traceparent`.
 const TRACEPARENT: usize = 55;
 
-/// A new trace context (W3C Trace Context, 3.2). It is not sampled: nothing of ours is recorded.
-fn make_traceparent<C: Connect>(worker: &Worker<C>) -> [u8; TRACEPARENT] {
+/// A new trace context (W3C Trace Context, 3.2), if one is to be made.
+fn make_traceparent<C: Connect>(worker: &Worker<C>) -> Option<[u8; TRACEPARENT]> {
+    let mut value = match worker.config.new_traceparent {
+        NewTraceparent::Sampled => *b"00-00000000000000000000000000000000-0000000000000000-01",
+        NewTraceparent::Unsampled => *b"00-00000000000000000000000000000000-0000000000000000-00",
+        NewTraceparent::Off => return None,
+    };
     let (trace, span) = (worker.random_id(), worker.random_id());
-    let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
     value[3..35].copy_from_slice(&trace);
     value[36..52].copy_from_slice(&span[..16]);
-    value
+    Some(value)
 }
 
 // === impl Asking ===

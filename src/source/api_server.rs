@@ -27,7 +27,7 @@ use std::{
 
 use kube::{
     Client,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -86,18 +86,19 @@ pub enum SecretAccess {
 /// first batch was taken in.
 pub type Wanted = Option<BTreeSet<ObjectKey>>;
 
-/// Why there is no way to the server.
+/// Why there is no way to the server. What the errors of `kube` say has their causes in it: none is named as the source, or
+/// it would be told twice.
 #[derive(Debug, thiserror::Error)]
 pub enum NoServer {
-    #[error("cannot read the kubeconfig {0}: {1}")]
-    Kubeconfig(PathBuf, #[source] kube::config::KubeconfigError),
+    #[error("cannot use the kubeconfig {0}: {1}")]
+    Kubeconfig(PathBuf, KubeconfigError),
     #[error(
         "no kubeconfig and no service account say where the API server is: name one with --kubeconfig, or serve files \
          with --manifests ({0})"
     )]
-    Nowhere(#[source] kube::config::InferConfigError),
+    Nowhere(kube::config::InferConfigError),
     #[error("cannot use the settings of the API server: {0}")]
-    Settings(#[source] kube::Error),
+    Settings(kube::Error),
 }
 
 /// Finds the server, without asking it anything yet: by a kubeconfig; where none is given, as `kubectl` does, or a pod.

@@ -4,13 +4,16 @@ use std::{
     collections::VecDeque,
     fmt::Write as _,
     io::{self, Write},
+    os::fd::AsFd,
     time::Duration,
 };
 
+use rustix::termios::tcgetwinsize;
+
 use crate::app::RouteSplit;
 
-/// How many characters a whole bar has.
-const BAR: usize = 40;
+/// How many characters a whole bar has, so that a line of two sides fits into 80.
+const BAR: usize = 20;
 
 /// How a live split is printed.
 #[derive(Debug)]
@@ -28,12 +31,20 @@ pub(super) async fn show(counts: impl Fn() -> Vec<RouteSplit>, mut display: Disp
     let mut tick = tokio::time::interval(display.every());
     loop {
         tick.tick().await;
-        let text = display.next(counts());
         let mut out = io::stdout().lock();
+        let text = display.next(counts(), columns(&out));
         // Who closed the other end does not want to see it.
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             return;
         }
+    }
+}
+
+/// How many characters a line of the terminal has; without a bound where it does not say.
+fn columns(terminal: &impl AsFd) -> usize {
+    match tcgetwinsize(terminal) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => usize::MAX,
     }
 }
 
@@ -54,12 +65,13 @@ impl Display {
         if self.bars { 8 } else { 1 }
     }
 
-    /// What to print next, given the counts of now.
-    fn next(&mut self, now: Vec<RouteSplit>) -> String {
+    /// What to print next, given the counts of now. A bar has at most so many characters: one that went on in the next
+    /// line of the terminal would stay there when the others are drawn again.
+    fn next(&mut self, now: Vec<RouteSplit>, columns: usize) -> String {
         let mut text = String::new();
         if self.bars && self.drawn > 0 {
-            // Back to the first line of the last bars.
-            let _ = write!(text, "\x1b[{}F", self.drawn);
+            // Back to the first line of the last bars, and nothing is left from there on.
+            let _ = write!(text, "\x1b[{}F\x1b[J", self.drawn);
         }
         self.drawn = now.len();
         for route in &now {
@@ -73,8 +85,12 @@ impl Display {
                     (side.as_str(), count.saturating_sub(before.map_or(0, |(_, count)| *count)))
                 })
                 .collect();
-            let line = if self.bars { bar(&route.route, &counts) } else { plain(&route.route, &counts) };
-            let _ = writeln!(text, "{line}{}", if self.bars { "\x1b[K" } else { "" });
+            if self.bars {
+                text.extend(bar(&route.route, &counts).chars().take(columns));
+            } else {
+                text += &plain(&route.route, &counts);
+            }
+            text.push('\n');
         }
         self.samples.push_back(now);
         while self.samples.len() > self.window() {
@@ -127,8 +143,8 @@ mod tests {
     #[test]
     fn lines_tell_the_split_since_the_last_line() {
         let mut display = Display::new(false);
-        assert_eq!(display.next(counts(9, 1)), "shop/: stable 90 %, canary 10 % of 10\n");
-        assert_eq!(display.next(counts(10, 2)), "shop/: stable 50 %, canary 50 % of 2\n");
+        assert_eq!(display.next(counts(9, 1), 10), "shop/: stable 90 %, canary 10 % of 10\n");
+        assert_eq!(display.next(counts(10, 2), 10), "shop/: stable 50 %, canary 50 % of 2\n");
     }
 
     #[test]
@@ -142,7 +158,15 @@ mod tests {
     #[test]
     fn bars_are_drawn_over_the_last_ones() {
         let mut display = Display::new(true);
-        assert!(display.next(counts(0, 0)).starts_with("shop/"));
-        assert!(display.next(counts(1, 1)).starts_with("\x1b[1F"));
+        assert!(display.next(counts(0, 0), 80).starts_with("shop/"));
+        assert!(display.next(counts(1, 1), 80).starts_with("\x1b[1F\x1b[J"));
+    }
+
+    #[test]
+    fn bars_keep_to_the_width_of_the_terminal() {
+        let mut display = Display::new(true);
+        let line = display.next(counts(50, 50), 80);
+        assert!(line.ends_with(" of 100\n") && line.chars().count() <= 80, "a whole line fits into 80: {line}");
+        assert_eq!(Display::new(true).next(counts(0, 0), 7), "shop/  \n");
     }
 }

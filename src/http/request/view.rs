@@ -110,19 +110,23 @@ impl<'a> RequestView<'a> {
         self.first(Class::RequestId).filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic))
     }
 
-    /// The trace context that the client sent, where it is valid.
+    /// The trace context that the client sent, where it is valid. The bytes from 3 to 35 are the id of the trace.
     #[must_use]
     pub fn traceparent(self) -> Option<&'a [u8]> {
         self.first(Class::Traceparent).filter(|value| is_traceparent(value))
     }
 }
 
-/// Whether `value` is a trace context of version 00 (W3C Trace Context, 3.2).
+/// Whether `value` is a trace context (W3C Trace Context, 3.2). Of a version that is not known yet, only what it has in
+/// common with version 00 is looked at, and more may follow (4.3).
 fn is_traceparent(value: &[u8]) -> bool {
-    let [b'0', b'0', b'-', ids @ ..] = value else { return false };
-    let [trace @ .., b'-', _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, b'-', _, _] = ids else { return false };
-    let span = &ids[trace.len() + 1..trace.len() + 17];
+    let Some((known, more)) = value.split_at_checked(55) else { return false };
+    let (version, trace, span, flags) = (&known[..2], &known[3..35], &known[36..52], &known[53..]);
     let hex = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let set = |bytes: &[u8]| bytes.iter().any(|byte| *byte != b'0');
-    trace.len() == 32 && hex(trace) && set(trace) && hex(span) && set(span) && hex(&ids[trace.len() + 18..])
+    [known[2], known[35], known[52]] == *b"---"
+        && [version, trace, span, flags].into_iter().all(hex)
+        && (set(trace) && set(span))
+        && version != b"ff"
+        && (more.is_empty() || version != b"00" && more[0] == b'-')
 }

@@ -1,6 +1,7 @@
 //! The user of the Basic scheme (RFC 7617), read without a copy.
 
-/// The bytes of the user in an `Authorization` header; none where the header holds no user and password.
+/// The bytes of the user in an `Authorization` header; none where the header holds no user and password, or the user is
+/// empty, as nginx has it.
 pub(super) fn user(authorization: &[u8]) -> Option<impl Iterator<Item = u8>> {
     let (scheme, rest) = authorization.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -13,7 +14,8 @@ pub(super) fn user(authorization: &[u8]) -> Option<impl Iterator<Item = u8>> {
         return None;
     }
     let decoded = (0..length * 3 / 4).map(move |at| byte(encoded, at));
-    decoded.clone().any(|byte| byte == b':').then(|| decoded.take_while(|byte| *byte != b':'))
+    let user = decoded.clone().position(|byte| byte == b':').filter(|length| *length > 0)?;
+    Some(decoded.take(user))
 }
 
 /// Byte `at` of what `encoded` stands for (RFC 4648, section 4).
@@ -49,7 +51,7 @@ mod tests {
             ("Basic YWxpY2U6c2VjcmV0", Some("alice")),
             ("basic YWxpY2U6", Some("alice")),
             ("BASIC   YTpiOmM=", Some("a")),
-            ("Basic OnNlY3JldA==", Some("")),
+            ("Basic OnNlY3JldA==", None),
             ("Basic w6k6cA==", Some("é")),
             ("Basic YWxpY2U=", None),
             ("Basic YWxpY2U6c2VjcmV0!", None),

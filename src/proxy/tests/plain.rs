@@ -1,7 +1,7 @@
 //! Requests that nothing goes wrong with.
 
 use super::{Here, harness::*};
-use crate::proxy::log::Format;
+use crate::proxy::{Config, NewTraceparent, log::Format};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n";
 
@@ -27,6 +27,19 @@ fn both_sides_speak_what_the_suite_says() {
     assert_eq!(marks, Here::ENDPOINT.http2, "what HTTP/2 alone asks of endpoints");
     let log = gateway.finish();
     assert_eq!(log.contains("\"GET / HTTP/2.0\""), Here::CLIENT.http2, "{log}");
+}
+
+#[test]
+fn the_log_tells_an_empty_header_from_none_as_nginx_does() {
+    let endpoint = Endpoint::ok();
+    let gateway = Gateway::with(Setup { format: Format::Nginx, ..Setup::default() }, &[&endpoint]);
+    for fields in ["Referer: \r\nUser-Agent: \r\n", "Authorization: Basic OnNlY3JldA==\r\n"] {
+        gateway.ask(&format!("GET / HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n"));
+    }
+    let log = gateway.finish();
+    let lines: Vec<_> = log.lines().collect();
+    assert!(lines[0].contains(" \"\" \"\" ") && lines[0].contains(" - - ["), "{log}");
+    assert!(lines[1].contains(" \"-\" \"-\" ") && lines[1].contains(" - - ["), "{log}");
 }
 
 #[test]
@@ -72,8 +85,22 @@ fn a_request_id_and_a_trace_are_passed_on_or_made() {
     assert_eq!(seen[0].field("x-request-id"), Some("mine"));
     assert_eq!((seen[0].field("traceparent"), seen[0].field("tracestate")), (Some(TRACE), Some("a=b")));
     let made = seen[1].field("traceparent").unwrap();
-    assert!(made.len() == 55 && made.starts_with("00-") && made.ends_with("-00"), "{made}");
+    assert!(made.len() == 55 && made.starts_with("00-") && made.ends_with("-01"), "{made}");
     assert_eq!(seen[1].field("tracestate"), None, "a state without its trace means nothing");
+}
+
+#[test]
+fn a_trace_may_be_made_unsampled_or_not_at_all() {
+    for (new_traceparent, end) in [(NewTraceparent::Unsampled, Some("-00")), (NewTraceparent::Off, None)] {
+        let endpoint = Endpoint::ok();
+        let config = Config { new_traceparent, ..Config::default() };
+        let gateway = Gateway::with(Setup { config, format: Format::Json, ..Setup::default() }, &[&endpoint]);
+        gateway.ask(GET);
+        let made = endpoint.seen()[0].field("traceparent").map(|made| made[52..].to_owned());
+        assert_eq!(made.as_deref(), end, "{new_traceparent:?}");
+        let line = gateway.finish();
+        assert_eq!(line.contains("\"trace_id\""), end.is_some(), "{line}");
+    }
 }
 
 #[test]

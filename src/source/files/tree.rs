@@ -204,10 +204,15 @@ impl Tree {
         loaded.objects.extend(slices);
         loaded.problems.extend(problems);
         loaded.unreadable.extend(self.faults.keys().cloned());
-        let effect = "what was read before stays";
-        loaded.problems.extend(self.faults.iter().map(|(path, fault)| fault.problem(path, effect)));
+        loaded.problems.extend(self.faults.iter().map(|(path, fault)| fault.problem(path, self.effect(path))));
         loaded.problems.sort();
         loaded
+    }
+
+    /// What follows where a directory cannot be read.
+    fn effect(&self, path: &str) -> &'static str {
+        let was_read = self.files.keys().any(|file| Path::new(&**file).starts_with(path));
+        if was_read { "what was read before stays" } else { "nothing in it is used" }
     }
 }
 
