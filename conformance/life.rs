@@ -73,7 +73,7 @@ async fn no_more_connections_are_served_than_file_descriptors_are_enough_for() {
     let program = Gateway::command(net::SocketAddr::from(([127, 0, 0, 1], 0)));
     // The hard limit is enough for two connections on each of two workers, the soft one for less.
     command.args(["--nofile=200:264"]).arg(program.get_program()).args(program.get_args());
-    command.env("SERIN_WORKERS", "2").arg("--manifests").arg(manifests.path());
+    command.env("SERIN_WORKERS", "2").args(["--max-connections", "5"]).arg("--manifests").arg(manifests.path());
     let gateway = Gateway::spawn(command).await;
     assert!(gateway.log().iter().any(|line| line.contains("fewer connections are served")), "{:?}", gateway.log());
     let mut clients = Vec::new();

@@ -142,9 +142,10 @@ pub struct ServerFlags {
     #[arg(long, env = "SERIN_SHUTDOWN_TIMEOUT", default_value = "240s", value_name = "DURATION", value_parser = duration)]
     pub shutdown_timeout: Duration,
 
-    /// The most client connections at once, over all workers; fewer where the system grants too few open files.
-    #[arg(long, env = "SERIN_MAX_CONNECTIONS", default_value_t = 16384, value_name = "COUNT")]
-    pub max_connections: usize,
+    /// The most client connections at once, over all workers. Without it they are 16384, or as many as the open files are
+    /// enough for that the system grants.
+    #[arg(long, env = "SERIN_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub max_connections: Option<usize>,
 
     /// Counts requests by host: the label `host` of request metrics. Without it, all hosts are counted together.
     #[arg(long, env = "SERIN_METRICS_PER_HOST", default_value_t = true, action = clap::ArgAction::Set, value_parser = switch, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

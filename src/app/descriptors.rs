@@ -12,12 +12,15 @@ const EACH: u64 = 2;
 /// What is left for everything else: listeners, the admin port, the API server, idle connections to endpoints.
 const OTHERS: u64 = 256;
 
-/// How many connections of clients can be served where `wanted` may come: fewer, where the system grants too few file
-/// descriptors. The process may use all that it is granted from then on.
-pub(super) fn connections(wanted: usize) -> usize {
+/// How many connections of clients are served, where nobody has said it and there are enough file descriptors.
+const CONNECTIONS: usize = 16_384;
+
+/// How many connections of clients are served: `wanted`, but no more than the system grants file descriptors for. The
+/// process may use all that it is granted from then on.
+pub(super) fn connections(wanted: Option<usize>) -> usize {
     let granted = raise();
     let most = most(granted);
-    if wanted > most {
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
         warn!(
             file_descriptors = granted,
             wanted,
@@ -26,7 +29,7 @@ pub(super) fn connections(wanted: usize) -> usize {
              (`ulimit -Hn`, LimitNOFILE), or lower the flag"
         );
     }
-    wanted.min(most)
+    wanted.unwrap_or(CONNECTIONS).min(most)
 }
 
 /// Raises the limit as far as the process may, and tells what it is.
