@@ -157,7 +157,7 @@ async fn a_demo_on_any_port_prints_the_one_it_got() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_serves_its_shop_whatever_the_environment_says_of_a_gateway() {
-    let demo = Demo::start(|command| {
+    let mut demo = Demo::start(|command| {
         command
             .env("SERIN_KUBECONFIG", "/nowhere")
             .env("SERIN_INGRESS_CLASS", "other")
@@ -166,6 +166,8 @@ async fn a_demo_serves_its_shop_whatever_the_environment_says_of_a_gateway() {
             .env("SERIN_USE_PROXY_PROTOCOL", "true")
     });
     assert_eq!(demo.status().await, 200);
+    demo.process.signal("INT");
+    assert_eq!(until(async || demo.process.exit_code()).await, Some(0));
 }
 
 /// A demo that serves.
