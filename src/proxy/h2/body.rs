@@ -76,6 +76,11 @@ impl Inflow {
         self.limit = limit;
     }
 
+    /// Takes no more, whatever comes.
+    pub(crate) fn end(&mut self) {
+        self.state = State::Done;
+    }
+
     /// How many bytes have come.
     pub(crate) fn received(&self) -> u64 {
         self.received

@@ -163,11 +163,11 @@ impl<'w> Endpoint<'w> {
         let view = storage.view(&self.head);
         if let Some(inflow) = &mut self.inflow {
             // Frames may come behind a head that has no body. A client over HTTP/1 would take them for its next answer.
-            inflow.set_limit(match view.framing() {
-                Framing::None => 0,
-                Framing::Length(length) => length,
-                Framing::Chunked | Framing::UntilClose => u64::MAX,
-            });
+            match view.framing() {
+                Framing::None => inflow.end(),
+                Framing::Length(length) => inflow.set_limit(length),
+                Framing::Chunked | Framing::UntilClose => {}
+            }
         }
         Ok(Head { status: view.status(), is_interim: view.is_interim(), switches: false, until_close: false })
     }

@@ -372,9 +372,6 @@ fn an_answer_that_is_not_as_long_as_it_says_is_seen_as_cut_off() {
 
 #[test]
 fn frames_behind_a_head_that_has_no_body_do_not_reach_the_client() {
-    if Here::CLIENT.http2 {
-        return; // A client over frames cannot say it, or is not the one that is in danger.
-    }
     for status in [204, 304] {
         let server = Server::each(Here::ENDPOINT, Builder::new(), move |_, mut respond| async move {
             let mut stream = respond.send_response(head(status), false).unwrap();
@@ -383,9 +380,9 @@ fn frames_behind_a_head_that_has_no_body_do_not_reach_the_client() {
         });
         let gateway = gateway(Setup::default(), &server);
         let mut line = gateway.connect();
-        line.send(GET);
-        let got = String::from_utf8(line.rest()).unwrap();
-        assert!(got.starts_with(&format!("HTTP/1.1 {status} ")) && !got.contains("evil"), "{got}");
+        for _ in 0..3 {
+            assert_eq!(line.ask(GET).status(), status);
+        }
     }
 }
 
