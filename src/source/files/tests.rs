@@ -439,6 +439,42 @@ async fn a_link_to_a_directory_may_be_turned() {
 }
 
 #[tokio::test]
+async fn what_is_behind_a_link_that_leads_nowhere_for_a_while_stays() {
+    let (dir, elsewhere) = (dir(), dir());
+    let (link, real, away) = (dir.path().join("shop"), elsewhere.path().join("real"), elsewhere.path().join("away"));
+    fs::create_dir_all(real.join("deep")).unwrap();
+    fs::write(real.join("deep/a.yaml"), service("a", "1")).unwrap();
+    symlink(&real, &link).unwrap();
+    let mut watched = Watched::start(dir.path()).await;
+    watched.until_objects(&[("a", "1")]).await;
+    fs::rename(&real, &away).unwrap();
+    watched.until(|watched| watched.problems.len() == 1).await;
+    watched.until_objects(&[("a", "1")]).await;
+    let problem = watched.problems[0].replace(&format!("{}/", dir.path().display()), "");
+    assert!(problem.starts_with("Manifest shop: file: "), "{problem}");
+    assert!(problem.contains("what was read before stays"), "{problem}");
+    fs::write(away.join("deep/a.yaml"), service("a", "2")).unwrap();
+    fs::rename(&away, &real).unwrap();
+    watched.until_objects(&[("a", "2")]).await;
+    assert_eq!(watched.problems, [""; 0]);
+    fs::remove_file(&link).unwrap();
+    watched.until_objects(&[]).await;
+    assert_eq!(watched.problems, [""; 0]);
+}
+
+#[test]
+fn a_name_that_may_be_a_directory_out_of_reach_is_a_problem() {
+    let dir = dir();
+    symlink("stray", dir.path().join("link")).unwrap();
+    assert_eq!(problems(&read(&config(dir.path())), dir.path()), [""; 0], "nothing was ever behind a stray link");
+    // Any other error will do; permissions do not bind root.
+    symlink("circle", dir.path().join("circle")).unwrap();
+    let problems = problems(&read(&config(dir.path())), dir.path());
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("Manifest circle: file: "), "{problems:?}");
+}
+
+#[tokio::test]
 async fn a_single_file_may_be_followed() {
     let dir = dir();
     let path = dir.path().join("any.name");

@@ -77,17 +77,28 @@ struct Seen {
     changed: (i64, i64),
 }
 
-/// What is found on a walk.
-struct Survey<'w, W> {
+/// A walk to all that is below a path.
+struct Walk<'w, W> {
     watch: &'w mut W,
+    /// The files that were there before.
+    known: &'w BTreeMap<Arc<str>, File>,
     /// Directories on the way, by device and number, so that links in a circle end.
     directories: HashSet<(u64, u64)>,
+    found: Survey,
+}
+
+/// What is found on a walk.
+#[derive(Default)]
+struct Survey {
     files: BTreeMap<Arc<str>, PathBuf>,
     faults: BTreeMap<Arc<str>, Fault>,
 }
 
 /// A file whose state is younger than this when it is read may change again without a sign, since times are coarse.
 const COARSE: Duration = Duration::from_secs(2);
+
+/// How to mend a name below the path that cannot be looked at.
+const REACH: &str = "Make it readable, or remove it";
 
 // === impl Tree ===
 
@@ -99,7 +110,7 @@ impl Tree {
 
     /// Looks at all files and reads those that changed. Tells whether anything is different now.
     pub(super) fn scan(&mut self, watch: &mut impl Watch) -> bool {
-        let survey = Survey::of(&self.config.path, watch);
+        let survey = Walk::of(&self.config.path, &self.files, watch);
         let is_lost = |path: &str| survey.faults.keys().any(|directory| Path::new(path).starts_with(&**directory));
         let gone = self.files.keys().filter(|path| !survey.files.contains_key(*path) && !is_lost(path));
         self.former = gone.cloned().map(|path| (path, None)).collect();
@@ -343,20 +354,20 @@ impl Seen {
     }
 }
 
-// === impl Survey ===
+// === impl Walk ===
 
-impl<'w, W: Watch> Survey<'w, W> {
-    fn of(root: &Path, watch: &'w mut W) -> Self {
-        let (directories, files, faults) = Default::default();
-        let mut survey = Self { watch, directories, files, faults };
+impl<'w, W: Watch> Walk<'w, W> {
+    fn of(root: &Path, known: &'w BTreeMap<Arc<str>, File>, watch: &'w mut W) -> Survey {
+        let mut walk = Self { watch, known, directories: HashSet::new(), found: Survey::default() };
+        let mend = "Make the directory readable, or name another";
         match fs::metadata(root) {
             Ok(metadata) if metadata.is_dir() => {
-                survey.directory(root, &metadata).unwrap_or_else(|error| survey.fail(root, &error));
+                walk.directory(root, &metadata).unwrap_or_else(|error| walk.fail(root, &error, mend));
             }
-            Ok(_) => survey.file(root),
-            Err(error) => survey.fail(root, &error),
+            Ok(_) => walk.file(root),
+            Err(error) => walk.fail(root, &error, mend),
         }
-        survey
+        walk.found
     }
 
     /// Finds what is in a directory. Fails if it cannot be listed itself.
@@ -369,22 +380,36 @@ impl<'w, W: Watch> Survey<'w, W> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                paths.push(entry.path());
+                paths.push((entry.path(), entry.file_type()));
             }
         }
         // Where links lead to one directory twice, the first path is the one that counts.
-        paths.sort();
-        for path in paths {
+        paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (path, kind) in paths {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => match self.directory(&path, &metadata) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.fail(&path, &error),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.fail(&path, &error, REACH),
                     _ => {}
                 },
                 _ if is_manifest(&path) => self.file(&path),
+                Err(error) if !kind.is_ok_and(|kind| kind.is_file()) && self.may_hide_files(&path, &error) => {
+                    self.fail(&path, &error, REACH);
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether what cannot be looked at may be a directory with manifests. A link that leads nowhere was never one, unless
+    /// there were files behind it.
+    fn may_hide_files(&self, path: &Path, error: &io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                path.is_symlink() && self.known.keys().any(|known| Path::new(&**known).starts_with(path))
+            }
+            _ => true,
+        }
     }
 
     fn file(&mut self, path: &Path) {
@@ -395,12 +420,11 @@ impl<'w, W: Watch> Survey<'w, W> {
         {
             self.watch.watch(directory);
         }
-        self.files.insert(path.to_string_lossy().into(), path.to_owned());
+        self.found.files.insert(path.to_string_lossy().into(), path.to_owned());
     }
 
-    fn fail(&mut self, directory: &Path, error: &io::Error) {
-        let mend = "Make the directory readable, or name another";
-        self.faults.insert(directory.to_string_lossy().into(), Fault::of_file(error.to_string(), mend));
+    fn fail(&mut self, directory: &Path, error: &io::Error, mend: &str) {
+        self.found.faults.insert(directory.to_string_lossy().into(), Fault::of_file(error.to_string(), mend));
     }
 }
 
