@@ -341,8 +341,9 @@ async fn a_mounted_config_map_is_followed_when_it_is_turned() {
     watched.until_objects(&[("web", "1")]).await;
     for (name, former, version) in [("..2026_02", "..2026_01", "2"), ("..2026_03", "..2026_02", "3")] {
         generation(name, version);
-        fs::remove_dir_all(dir.path().join(former)).unwrap();
+        // Only then, so that the removal cannot be what tells of the turn.
         watched.until_objects(&[("web", version)]).await;
+        fs::remove_dir_all(dir.path().join(former)).unwrap();
         assert_eq!(watched.problems, [""; 0]);
     }
 }
