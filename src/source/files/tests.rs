@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::Write,
-    os::unix::fs::symlink,
+    os::{fd::AsRawFd, unix::fs::symlink},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -266,6 +266,25 @@ fn what_is_wrong_with_the_yaml_around_a_secret_is_told_without_its_value() {
             assert!(!told.contains("hunter2"), "{value}: {told}");
         }
     }
+}
+
+#[test]
+fn a_stream_is_read_once() {
+    let (read_end, mut write_end) = std::io::pipe().unwrap();
+    write_end.write_all(service("a", "1").as_bytes()).unwrap();
+    write_end.write_all(b"---\nkind: [").unwrap();
+    drop(write_end);
+    let path = PathBuf::from(format!("/proc/self/fd/{}", read_end.as_raw_fd()));
+    let loaded = read(&config(&path));
+    assert_eq!(loaded.problems.len(), 1, "what is wrong in it is told: {:?}", loaded.problems);
+    assert_eq!(loaded.problems[0].object.name, path.to_string_lossy().into());
+}
+
+#[tokio::test]
+async fn what_is_neither_a_directory_nor_a_file_cannot_be_followed() {
+    let watched = Watched::start(Path::new("/dev/null")).await;
+    let expected = "Manifest /dev/null: file: it is neither a directory nor a file, and cannot be followed; ";
+    assert!(watched.problems.len() == 1 && watched.problems[0].starts_with(expected), "{:?}", watched.problems);
 }
 
 #[test]

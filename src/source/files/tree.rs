@@ -155,6 +155,18 @@ impl Tree {
         }
     }
 
+    /// Reads the path as a stream, which can be done once.
+    pub(super) fn drain(&mut self) {
+        let path = self.config.path.to_string_lossy().into_owned();
+        match fs::read(&self.config.path) {
+            Ok(bytes) => self.put(&path, &bytes),
+            Err(error) => {
+                let fault = Fault::of_file(error.to_string(), "Pipe it to `-`, or write it to a file");
+                self.faults.insert(path.into(), fault);
+            }
+        }
+    }
+
     /// Takes `bytes` for the content of the file at `path`.
     pub(super) fn put(&mut self, path: &str, bytes: &[u8]) {
         let mut file = File::default();
@@ -364,7 +376,11 @@ impl<'w, W: Watch> Walk<'w, W> {
             Ok(metadata) if metadata.is_dir() => {
                 walk.directory(root, &metadata).unwrap_or_else(|error| walk.fail(root, &error, mend));
             }
-            Ok(_) => walk.file(root),
+            Ok(metadata) if metadata.is_file() => walk.file(root),
+            Ok(_) => {
+                let fault = "it is neither a directory nor a file, and cannot be followed".to_owned();
+                walk.found.faults.insert(root.to_string_lossy().into(), Fault::of_file(fault, "Write it to a file"));
+            }
             Err(error) => walk.fail(root, &error, mend),
         }
         walk.found
