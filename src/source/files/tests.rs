@@ -269,6 +269,23 @@ fn what_is_wrong_with_the_yaml_around_a_secret_is_told_without_its_value() {
 }
 
 #[test]
+fn a_file_that_is_no_manifest_by_its_size_is_not_read() {
+    let dir = dir();
+    fs::write(dir.path().join("a.yaml"), service("a", "1")).unwrap();
+    // Without blocks on the disk.
+    fs::File::create(dir.path().join("huge.yaml")).unwrap().set_len((256 << 20) + 1).unwrap();
+    let loaded = read(&config(dir.path()));
+    assert_eq!(names(&loaded), ["a"]);
+    assert_eq!(
+        problems(&loaded, dir.path()),
+        [
+            "Manifest huge.yaml: file: it is larger than 256 MiB; no object of the file is used. Split the file, or remove \
+             it."
+        ]
+    );
+}
+
+#[test]
 fn a_stream_is_read_once() {
     let (read_end, mut write_end) = std::io::pipe().unwrap();
     write_end.write_all(service("a", "1").as_bytes()).unwrap();

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
     hash::{DefaultHasher, Hasher},
-    io,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -97,6 +97,9 @@ struct Survey {
 /// A file whose state is younger than this when it is read may change again without a sign, since times are coarse.
 const COARSE: Duration = Duration::from_secs(2);
 
+/// No file is read that is larger: it would take the memory that serves requests.
+const LARGEST: u64 = 256 << 20;
+
 /// How to mend a name below the path that cannot be looked at.
 const REACH: &str = "Make it readable, or remove it";
 
@@ -158,7 +161,7 @@ impl Tree {
     /// Reads the path as a stream, which can be done once.
     pub(super) fn drain(&mut self) {
         let path = self.config.path.to_string_lossy().into_owned();
-        match fs::read(&self.config.path) {
+        match bytes_of(&self.config.path) {
             Ok(bytes) => self.put(&path, &bytes),
             Err(error) => {
                 let fault = Fault::of_file(error.to_string(), "Pipe it to `-`, or write it to a file");
@@ -284,7 +287,7 @@ impl File {
         if self.seen == Some(seen) {
             return Look::Same;
         }
-        match fs::read(place) {
+        match bytes_of(place) {
             Ok(bytes) => {
                 let settled = seen.is_settled(now).then_some(seen);
                 let mut file = Self { seen: settled, ..self.clone() };
@@ -324,7 +327,11 @@ impl File {
 
     /// What the file is when it cannot be read itself.
     fn fail(&self, error: &io::Error) -> Look {
-        let faults = vec![Fault::of_file(error.to_string(), "Make the file readable, or remove it")];
+        let mend = match error.kind() {
+            io::ErrorKind::FileTooLarge => "Split the file, or remove it",
+            _ => "Make the file readable, or remove it",
+        };
+        let faults = vec![Fault::of_file(error.to_string(), mend)];
         if self.faults == faults {
             return Look::Same;
         }
@@ -344,6 +351,19 @@ impl File {
         let manifest = self.manifest.iter().flat_map(|manifest| &manifest.faults);
         problems.extend(self.faults.iter().chain(manifest).map(|fault| fault.problem(path, effect)));
     }
+}
+
+/// What a file holds, unless that is more than any manifest.
+fn bytes_of(place: &Path) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} MiB", LARGEST >> 20));
+    let file = fs::File::open(place)?;
+    if file.metadata()?.len() > LARGEST {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // A stream does not know how long it is, and a file may grow.
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
 }
 
 // === impl Seen ===
