@@ -381,8 +381,9 @@ impl Seen {
     /// Whether a change after `now` would show.
     fn is_settled(&self, now: SystemTime) -> bool {
         let seconds = self.changed.0.max(self.modified.0);
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or_default());
-        changed + COARSE < now
+        let age = Duration::from_secs(seconds.try_into().unwrap_or_default()) + COARSE;
+        // A time at the end of all time is anybody's to write.
+        SystemTime::UNIX_EPOCH.checked_add(age).is_some_and(|settled| settled < now)
     }
 }
 
@@ -466,4 +467,25 @@ impl<'w, W: Watch> Walk<'w, W> {
 
 fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_settled_when_its_times_are_past() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let seen = |modified, changed| Seen { file: (1, 1), size: 0, modified: (modified, 0), changed: (changed, 0) };
+        for (modified, changed, settled) in [
+            (0, 997, true),
+            (0, 998, false),
+            (998, 0, false),
+            (-1, i64::MIN, true),
+            (i64::MAX, 0, false),
+            (0, i64::MAX, false),
+        ] {
+            assert_eq!(seen(modified, changed).is_settled(now), settled, "{modified} {changed}");
+        }
+    }
 }
