@@ -190,7 +190,23 @@ impl Sliced {
             });
             return;
         }
-        let Some(number) = port_in(slice, service, port) else { return };
+        let number = match port_in(slice, service, port) {
+            Ok(Some(number)) => number,
+            Ok(None) => return,
+            Err((index, number)) => {
+                self.with_port += 1;
+                problems.insert(Problem {
+                    object: slice.key.clone(),
+                    field: format!("ports[{index}].port"),
+                    level: Level::Error,
+                    reason: Reason::InvalidValue,
+                    fault: format!("`{number}` is no port"),
+                    effect: "The endpoints of the slice are not used for it".to_owned(),
+                    mend: "Write a number from 1 to 65535".to_owned(),
+                });
+                return;
+            }
+        };
         self.with_port += 1;
         for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
             let conditions = endpoint.conditions.as_ref();
@@ -271,25 +287,26 @@ impl Sliced {
 }
 
 /// The number that a slice has for a port of its Service: they share the name of the port.
-fn port_in(slice: &EndpointSlice, service: &Service, port: &ServicePort) -> Option<u16> {
+///
+/// Fails where it is no port, with its place among those of the slice.
+fn port_in(slice: &EndpointSlice, service: &Service, port: &ServicePort) -> Result<Option<u16>, (usize, i32)> {
     let name = name_of(port);
-    let valid = |number: i32| u16::try_from(number).ok().filter(|number| *number > 0);
-    let tcp = |protocol: &Option<String>| protocol.as_deref().unwrap_or("TCP") == "TCP";
-    let slice_ports = slice.ports.as_deref().unwrap_or_default();
-    let named =
-        slice_ports.iter().find(|other| tcp(&other.protocol) && other.name.as_deref().unwrap_or_default() == name);
+    let all = slice.ports.as_deref().unwrap_or_default();
+    let tcp = || all.iter().enumerate().filter(|(_, other)| other.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let named = tcp().find(|(_, other)| other.name.as_deref().unwrap_or_default() == name);
     // The name may be left out of a Service with one port.
-    let only = || {
-        slice_ports.iter().find(|other| tcp(&other.protocol)).filter(|_| name.is_empty() && ports(service).len() == 1)
-    };
+    let only = || tcp().next().filter(|_| name.is_empty() && ports(service).len() == 1);
     match named.or_else(only) {
-        Some(found) => match found.port {
-            Some(number) => valid(number),
-            None => target_number(port),
+        Some((index, found)) => match found.port {
+            Some(number) => match u16::try_from(number) {
+                Ok(valid) if valid > 0 => Ok(Some(valid)),
+                _ => Err((index, number)),
+            },
+            None => Ok(target_number(port)),
         },
         // A slice without ports is for all ports.
-        None if slice_ports.is_empty() => target_number(port),
-        None => None,
+        None if all.is_empty() => Ok(target_number(port)),
+        None => Ok(None),
     }
 }
 
