@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -335,20 +334,26 @@ fn slice_for(key: &ObjectKey, service: &Service) -> String {
     let mut slice = format!(
         "apiVersion: discovery.k8s.io/v1\n\
          kind: EndpointSlice\n\
-         metadata:\n  namespace: {namespace}\n  name: {name}-1\n  labels:\n    kubernetes.io/service-name: {name}\n\
+         metadata:\n  namespace: {namespace}\n  name: {name}\n  labels:\n    kubernetes.io/service-name: {service}\n\
          addressType: IPv4\n\
          ports:\n",
-        namespace = key.namespace,
-        name = key.name,
+        namespace = scalar(&key.namespace),
+        name = scalar(&format!("{}-1", key.name)),
+        service = scalar(&key.name),
     );
     for port in tcp_ports(service) {
         let number = target_number(port).or_else(|| number(port)).unwrap_or(80);
-        let name: Arc<str> = name_of(port).into();
-        slice += &if name.is_empty() {
-            format!("  - port: {number}\n")
-        } else {
-            format!("  - name: {name}\n    port: {number}\n")
+        slice += &match name_of(port) {
+            "" => format!("  - port: {number}\n"),
+            name => format!("  - name: {}\n    port: {number}\n", scalar(name)),
         };
     }
     slice + "endpoints:\n  - addresses: [127.0.0.1]"
+}
+
+/// A name as YAML reads it as a text, also where it looks like a number (`2024`, `1e3`) or a truth (`true`, `no`).
+fn scalar(name: &str) -> String {
+    let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let means_more = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"].contains(&name);
+    if is_word && !means_more { name.to_owned() } else { format!("\"{name}\"") }
 }
