@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -22,6 +23,9 @@ use super::{
 
 /// How long a client comes back where the Service does not say.
 const CLIENT_IP_TIMEOUT: Duration = Duration::from_secs(10_800);
+
+/// What a Service may say of it, in seconds, by the Kubernetes API reference.
+const CLIENT_IP_TIMEOUTS: RangeInclusive<i32> = 1..=86_400;
 
 /// What the slices of a Service have for a port.
 #[derive(Default)]
@@ -69,16 +73,16 @@ fn endpoints(
     port: Option<&ServicePort>,
     problems: &mut BTreeSet<Problem>,
 ) -> (Endpoints, Option<Problem>) {
-    if is_external(service) {
-        return (external(options, key, service, port, problems), None);
-    }
-    // A port that is not there has been told with the Ingress that names it.
-    let Some(port) = port else { return (Endpoints::default(), None) };
-    let affinity = client_ip_timeout(service);
+    let affinity = client_ip_timeout(service, problems);
     let with_affinity = |endpoints: Endpoints| match affinity {
         Some(timeout) => endpoints.with_client_ip_affinity(timeout),
         None => endpoints,
     };
+    if is_external(service) {
+        return (with_affinity(external(options, key, service, port, problems)), None);
+    }
+    // A port that is not there has been told with the Ingress that names it.
+    let Some(port) = port else { return (Endpoints::default(), None) };
     if let (Via::ClusterIp, Some(address), Some(number)) = (key.via, cluster_ip(service), number(port)) {
         return (Endpoints::of([EndpointSpec::new(SocketAddr::new(address, number))]), None);
     }
@@ -93,15 +97,46 @@ fn endpoints(
 }
 
 /// The timeout of `sessionAffinity: ClientIP`.
-fn client_ip_timeout(service: &Service) -> Option<Duration> {
+fn client_ip_timeout(service: &Observed<Service>, problems: &mut BTreeSet<Problem>) -> Option<Duration> {
     let spec = service.spec.as_ref()?;
-    if spec.session_affinity.as_deref() != Some("ClientIP") {
-        return None;
+    let mut tell = |field: &str, fault: String, effect: String, mend: String| {
+        problems.insert(Problem {
+            object: service.key.clone(),
+            field: field.to_owned(),
+            level: Level::Error,
+            reason: Reason::InvalidValue,
+            fault,
+            effect,
+            mend,
+        });
+    };
+    match spec.session_affinity.as_deref() {
+        Some("ClientIP") => {}
+        None | Some("" | "None") => return None,
+        Some(other) => {
+            tell(
+                "spec.sessionAffinity",
+                format!("`{other}` is no affinity"),
+                "Clients are not tied to endpoints".to_owned(),
+                "Write `ClientIP` or `None`".to_owned(),
+            );
+            return None;
+        }
     }
-    let configured =
-        spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
-    let seconds = configured.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-    Some(seconds.map_or(CLIENT_IP_TIMEOUT, Duration::from_secs))
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let Some(seconds) = config.and_then(|config| config.timeout_seconds) else { return Some(CLIENT_IP_TIMEOUT) };
+    if let Ok(valid) = u64::try_from(seconds)
+        && CLIENT_IP_TIMEOUTS.contains(&seconds)
+    {
+        return Some(Duration::from_secs(valid));
+    }
+    tell(
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+        format!("`{seconds}` is no time that a client may be tied for"),
+        format!("The default applies: `{}`", CLIENT_IP_TIMEOUT.as_secs()),
+        format!("Write {} to {}", CLIENT_IP_TIMEOUTS.start(), CLIENT_IP_TIMEOUTS.end()),
+    );
+    Some(CLIENT_IP_TIMEOUT)
 }
 
 /// The endpoints of a Service that stands for a name.
