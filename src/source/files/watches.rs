@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::mpsc as signals,
@@ -29,7 +29,14 @@ pub(super) struct Watches {
     /// The path itself, in a directory where nothing else matters.
     root: Option<PathBuf>,
     /// Why some change may come without an event.
-    pub(super) blind: Option<String>,
+    pub(super) blind: Option<Blind>,
+}
+
+/// Why a change may come without an event.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Blind {
+    pub(super) error: String,
+    pub(super) mend: &'static str,
 }
 
 // === impl Watches ===
@@ -50,8 +57,8 @@ impl Watches {
             // Fails only when nobody follows any more.
             let _ = signals.send(signal);
         });
-        let blind = watcher.as_ref().err().map(ToString::to_string);
-        if let Some(error) = &blind {
+        let blind = watcher.as_ref().err().map(Blind::from);
+        if let Some(Blind { error, .. }) = &blind {
             warn!(error, path = %path.display(), "changes of manifests cannot be watched");
         }
         Self { watcher: watcher.ok(), live: HashMap::new(), wanted: HashSet::new(), root: None, blind }
@@ -75,7 +82,9 @@ impl Watches {
             && let Ok(parent) = fs::canonicalize(parent)
         {
             self.root = Some(parent.join(name));
-            self.begin_watch(&parent);
+            if let Err(error) = self.begin_watch(&parent) {
+                self.blind = Some(Blind::from(&error));
+            }
         }
     }
 
@@ -109,17 +118,18 @@ impl Watches {
         })
     }
 
-    fn begin_watch(&mut self, directory: &Path) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let Some(id) = identity(directory) else { return };
+    fn begin_watch(&mut self, directory: &Path) -> notify::Result<()> {
+        let Some(watcher) = &mut self.watcher else { return Ok(()) };
+        let Some(id) = identity(directory) else { return Ok(()) };
         // Watching once more what is watched changes nothing, and restores a watch that was lost without a word.
         match watcher.watch(directory, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.live.insert(directory.to_owned(), id);
+                Ok(())
             }
             // It has just been removed; the watch of its parent tells.
-            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
-            Err(error) => self.blind = Some(error.to_string()),
+            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -136,14 +146,48 @@ impl Watch for Watches {
     fn watch(&mut self, directory: &Path) {
         if let Ok(directory) = fs::canonicalize(directory)
             && self.wanted.insert(directory.clone())
+            && let Err(error) = self.begin_watch(&directory)
+            // Without the right to watch it there is none to list it, which is told as what it is.
+            && !is_denied(&error)
         {
-            self.begin_watch(&directory);
+            self.blind = Some(Blind::from(&error));
         }
     }
+}
+
+// === impl Blind ===
+
+impl From<&notify::Error> for Blind {
+    fn from(error: &notify::Error) -> Self {
+        let mend = if is_denied(error) {
+            "Make the directories on the way to the manifests readable"
+        } else {
+            "Raise the limits `fs.inotify.max_user_watches` and `fs.inotify.max_user_instances`"
+        };
+        Self { error: error.to_string(), mend }
+    }
+}
+
+fn is_denied(error: &notify::Error) -> bool {
+    matches!(&error.kind, notify::ErrorKind::Io(error) if error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// What tells a directory from another that had its path before.
 fn identity(directory: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(directory).ok()?;
     metadata.is_dir().then(|| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_blamed_only_where_no_right_is_missing() {
+        for (kind, part) in [(io::ErrorKind::PermissionDenied, "readable"), (io::ErrorKind::StorageFull, "limits")] {
+            let blind = Blind::from(&notify::Error::io(kind.into()));
+            assert!(blind.mend.contains(part), "{blind:?}");
+        }
+        assert!(Blind::from(&notify::Error::new(notify::ErrorKind::MaxFilesWatch)).mend.contains("limits"));
+    }
 }
