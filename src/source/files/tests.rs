@@ -476,6 +476,34 @@ async fn a_link_to_a_directory_may_be_turned() {
 }
 
 #[tokio::test]
+async fn links_on_the_way_may_be_turned() {
+    let dir = dir();
+    for release in ["1", "2", "3"] {
+        fs::create_dir_all(dir.path().join(release).join("shop")).unwrap();
+        fs::write(dir.path().join(release).join("shop/a.yaml"), service("a", release)).unwrap();
+    }
+    let turn = |release: &str| {
+        symlink(release, dir.path().join("next")).unwrap();
+        fs::rename(dir.path().join("next"), dir.path().join("current")).unwrap();
+    };
+    // On the way to a directory, behind a link in one, and behind a link that is the file itself.
+    let listed = dir.path().join("listed");
+    fs::create_dir(&listed).unwrap();
+    symlink("../current/shop", listed.join("shop")).unwrap();
+    symlink("current/shop/a.yaml", dir.path().join("a.yaml")).unwrap();
+    for path in ["current/shop", "listed", "a.yaml"] {
+        turn("1");
+        let mut watched = Watched::start(&dir.path().join(path)).await;
+        watched.until_objects(&[("a", "1")]).await;
+        for release in ["2", "3"] {
+            // What it led to before stays, and tells nothing.
+            turn(release);
+            watched.until_objects(&[("a", release)]).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_behind_a_link_that_leads_nowhere_for_a_while_stays() {
     let (dir, elsewhere) = (dir(), dir());
     let (link, real, away) = (dir.path().join("shop"), elsewhere.path().join("real"), elsewhere.path().join("away"));

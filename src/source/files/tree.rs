@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs,
+    fs::{self, FileType},
     hash::{DefaultHasher, Hasher},
     io::{self, Read},
     os::unix::fs::MetadataExt,
@@ -46,9 +46,11 @@ pub(super) enum Found {
     Text,
 }
 
-/// Told of every directory before it is listed, so that no change after the listing is missed.
+/// Told of every directory before it is listed and of every link before what is behind it is read, so that no change after
+/// that is missed.
 pub(super) trait Watch {
     fn watch(&mut self, directory: &Path);
+    fn link(&mut self, link: &Path);
 }
 
 /// Watches nothing.
@@ -262,6 +264,7 @@ fn twice(path: &str, listed: &Listed, first_path: &str, first: &Listed) -> Probl
 
 impl Watch for Unwatched {
     fn watch(&mut self, _: &Path) {}
+    fn link(&mut self, _: &Path) {}
 }
 
 // === impl File ===
@@ -423,6 +426,9 @@ impl<'w, W: Watch> Walk<'w, W> {
         // Where links lead to one directory twice, the first path is the one that counts.
         paths.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (path, kind) in paths {
+            if kind.as_ref().is_ok_and(FileType::is_symlink) {
+                self.watch.link(&path);
+            }
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => match self.directory(&path, &metadata) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => self.fail(&path, &error, REACH),
@@ -450,13 +456,6 @@ impl<'w, W: Watch> Walk<'w, W> {
     }
 
     fn file(&mut self, path: &Path) {
-        // What replaces the target of a link does so in the directory of the target.
-        if path.is_symlink()
-            && let Ok(target) = fs::canonicalize(path)
-            && let Some(directory) = target.parent()
-        {
-            self.watch.watch(directory);
-        }
         self.found.files.insert(path.to_string_lossy().into(), path.to_owned());
     }
 
