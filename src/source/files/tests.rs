@@ -2,9 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::Write,
-    os::{fd::AsRawFd, unix::fs::symlink},
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::symlink},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -281,6 +285,23 @@ fn a_file_that_is_no_manifest_by_its_size_is_not_read() {
         [
             "Manifest huge.yaml: file: it is larger than 256 MiB; no object of the file is used. Split the file, or remove \
              it."
+        ]
+    );
+}
+
+#[test]
+fn files_whose_names_differ_only_where_they_are_no_text_are_told() {
+    let dir = dir();
+    for (name, object) in [(b"a\xfe.yaml", "first"), (b"a\xff.yaml", "second")] {
+        fs::write(dir.path().join(OsStr::from_bytes(name)), service(object, "1")).unwrap();
+    }
+    let loaded = read(&config(dir.path()));
+    assert_eq!(names(&loaded), ["first"]);
+    assert_eq!(
+        problems(&loaded, dir.path()),
+        [
+            "Manifest a\u{fffd}.yaml: file: another file has this name but for bytes that are not UTF-8; only one of them is \
+             read. Rename one of them."
         ]
     );
 }

@@ -1,7 +1,7 @@
 //! The files below a path: which there are, and what each said when it could last be read.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     fs::{self, FileType},
     hash::{DefaultHasher, Hasher},
     io::{self, Read},
@@ -456,7 +456,14 @@ impl<'w, W: Watch> Walk<'w, W> {
     }
 
     fn file(&mut self, path: &Path) {
-        self.found.files.insert(path.to_string_lossy().into(), path.to_owned());
+        match self.found.files.entry(path.to_string_lossy().into()) {
+            Entry::Vacant(free) => drop(free.insert(path.to_owned())),
+            Entry::Occupied(taken) => {
+                let fault = "another file has this name but for bytes that are not UTF-8".to_owned();
+                let fault = Fault::of_file(fault, "Rename one of them").with_effect("only one of them is read");
+                self.found.faults.insert(taken.key().clone(), fault);
+            }
+        }
     }
 
     fn fail(&mut self, directory: &Path, error: &io::Error, mend: &str) {
