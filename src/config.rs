@@ -66,7 +66,7 @@ pub struct ObjectFlags {
     )]
     pub annotations_prefix: String,
 
-    /// The Service that answers requests that no Ingress takes: its first port.
+    /// The Service that answers requests that no Ingress takes: its first TCP port.
     #[arg(long, env = "SERIN_DEFAULT_BACKEND_SERVICE", value_name = "NAMESPACE/NAME", value_parser = namespaced)]
     pub default_backend_service: Option<(String, String)>,
 

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use super::{cpus, descriptors, listen, logging, signals::Signals, source::Source, views};
 use crate::{
     admin::{self, Admin},
-    config::RunFlags,
+    config::{ObjectFlags, RunFlags},
     lifecycle::{self, Drain, Drainer, Outcome, Readiness},
     metrics::Metrics,
     pipeline::{HoldOff, Pipeline, Published},
@@ -236,17 +236,18 @@ impl Watch {
 
 /// What resolves the names of Services of type ExternalName, or why nothing does: the system has no DNS settings.
 fn resolver(flags: &RunFlags, metrics: &Metrics) -> Result<Resolver, Arc<str>> {
-    let settings = resolve::Settings {
-        allow_all_addresses: flags.objects.allow_local_external_names,
-        ..resolve::Settings::default()
-    };
-    match Resolver::new(settings, Handle::current(), metrics.meters().dns_failures.clone()) {
+    match Resolver::new(resolver_settings(&flags.objects), Handle::current(), metrics.meters().dns_failures.clone()) {
         Ok(resolver) => Ok(resolver),
         Err(error) => {
             warn!(%error, "no names can be resolved: Services of type ExternalName have no endpoints");
             Err(error.to_string().into())
         }
     }
+}
+
+/// How names are resolved. What no object may make the gateway call is refused unless a flag allows it.
+fn resolver_settings(flags: &ObjectFlags) -> resolve::Settings {
+    resolve::Settings { allow_all_addresses: flags.allow_local_external_names, ..resolve::Settings::default() }
 }
 
 /// Waits for the first table, and says now and then that it does.
@@ -258,8 +259,27 @@ async fn first_table(translated: &Readiness) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
-    use crate::metrics::Settings;
+    use crate::{config::ClientFlags, metrics::Settings};
+
+    #[test]
+    fn names_lead_to_this_machine_only_where_a_flag_allows_it() {
+        #[derive(Parser)]
+        struct Command {
+            #[command(flatten)]
+            objects: ObjectFlags,
+            #[command(flatten)]
+            clients: ClientFlags,
+        }
+        for (arguments, allowed) in [(&["serin"][..], false), (&["serin", "--allow-local-external-names"], true)] {
+            let Command { objects, clients } = Command::parse_from(arguments);
+            assert_eq!(resolver_settings(&objects).allow_all_addresses, allowed, "{arguments:?}");
+            // An address in the place of a name is judged by translation.
+            assert_eq!(objects.options(&clients).local_external_names, allowed, "{arguments:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_task_of_the_control_side_that_ends_makes_the_process_unready() {

@@ -31,6 +31,12 @@ impl Source {
             if !path.exists() {
                 bail!("there is nothing at {}; name a directory of manifests, or a file", path.display());
             }
+            if !path.is_dir() && !path.is_file() {
+                bail!(
+                    "{} is neither a directory nor a file, and cannot be followed; write it to a file",
+                    path.display()
+                );
+            }
             return Ok(Self::Files(path.clone()));
         }
         if !flags.objects.endpoint.is_empty() {

@@ -15,12 +15,12 @@ use crate::{
     admin::View,
     key::Hostname,
     metrics::RouteState,
-    pipeline::{ProblemBook, Published},
-    problem::Problem,
+    pipeline::{Clusters, ProblemBook, Published},
+    problem::{Level, Problem, Reason},
     route::{Host, Route},
     tls::{CertificateSet, Certificates, Date},
     translate,
-    upstream::Cluster,
+    upstream::{Cluster, ClusterSnapshot, NameSnapshot},
 };
 
 /// The table: its number, and host by host what serves it. `?host=` chooses one.
@@ -84,8 +84,10 @@ pub(super) fn problems(published: Arc<Published>) -> View {
             query.value("namespace").is_none_or(|namespace| namespace == &*problem.object.namespace)
                 && query.value("level").is_none_or(|level| level == problem.level.as_str())
         };
+        let unresolved = name_problems(&published.clusters.get());
         let mut problems = ProblemBook::sorted(&book);
         problems.extend(&dated);
+        problems.extend(&unresolved);
         problems.sort_unstable();
         write_list(problems.into_iter().filter(chosen), out)
     })
@@ -96,6 +98,26 @@ fn dated_problems(certificates: &Certificates, now: Date) -> BTreeSet<Problem> {
     let sets = certificates.hosts().map(|(_, set)| set).chain([certificates.default_set()]);
     let held = sets.flat_map(|set| set.held());
     held.filter_map(|held| translate::validity_problem(held.secret.as_ref()?, &held.certificate, now)).collect()
+}
+
+/// What is wrong with the names of Services, as DNS says.
+fn name_problems(clusters: &Clusters) -> BTreeSet<Problem> {
+    let down = clusters.values().filter(|cluster| !cluster.is_up());
+    down.filter_map(|cluster| name_problem(&cluster.snapshot(0))).collect()
+}
+
+/// What is wrong with the name of a cluster that has no endpoint; nothing before DNS has answered.
+fn name_problem(cluster: &ClusterSnapshot) -> Option<Problem> {
+    let NameSnapshot { name, resolution } = cluster.name.as_ref()?;
+    Some(Problem {
+        object: cluster.cluster.service_key(),
+        field: "spec.externalName".to_owned(),
+        level: Level::Warning,
+        reason: Reason::NoEndpoints,
+        fault: format!("`{}` leads to no endpoint: {}", name.name, resolution.as_ref()?),
+        effect: "Requests for it are answered 503, or go to what stands in for it".to_owned(),
+        mend: "Write a name that DNS knows, with addresses that are not this machine or its link".to_owned(),
+    })
 }
 
 /// The clusters, their endpoints and how these are. `?namespace=` and `?service=` choose some.
@@ -157,4 +179,38 @@ fn write_list(items: impl Iterator<Item = impl Serialize>, out: &mut dyn Write) 
         serde_json::to_writer(&mut *out, &item)?;
     }
     out.write_all(b"]\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        key::{ClusterKey, PortRef},
+        upstream::{EndpointSpec, Endpoints},
+    };
+
+    #[test]
+    fn a_name_that_leads_to_no_endpoint_is_a_problem_of_its_service() {
+        let address = EndpointSpec::new(([192, 0, 2, 1], 80).into());
+        let clusters = [
+            ("name", Endpoints::named("db.example", 80)),
+            ("addresses", Endpoints::of([address])),
+            ("none", Endpoints::default()),
+        ];
+        let clusters = clusters.into_iter().map(|(service, endpoints)| {
+            let key = ClusterKey::new("shop", service, PortRef::Number(80));
+            let cluster = Cluster::without_resolver(key.clone(), "DNS is out of reach".into());
+            cluster.replace(&endpoints);
+            (key, cluster)
+        });
+        let problems: Vec<_> = name_problems(&clusters.collect()).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "Service shop/name: spec.externalName: `db.example` leads to no endpoint: DNS is out of reach; Requests for it \
+                 are answered 503, or go to what stands in for it. Write a name that DNS knows, with addresses that are not \
+                 this machine or its link."
+            ]
+        );
+    }
 }

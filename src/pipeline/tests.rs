@@ -1,6 +1,9 @@
 //! Features of the pipeline, told as a user sees them: apply, look, change, look, delete, look.
 
-use tokio::sync::mpsc::{self, Sender};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{self, Sender},
+};
 
 use super::*;
 use crate::{
@@ -10,6 +13,10 @@ use crate::{
     route::{Host, HostTable, PatternFlags},
     source::files,
     tls::{self, Credentials},
+    upstream::{
+        Resolver,
+        resolve::{self, Servers},
+    },
 };
 
 mod certificates;
@@ -47,10 +54,14 @@ impl Harness {
     }
 
     fn start_with(options: Options) -> Self {
+        Self::start_resolving(options, Err("this is a test".into()))
+    }
+
+    fn start_resolving(options: Options, resolver: Result<Resolver, Arc<str>>) -> Self {
         let published = Arc::new(Published::default());
         let (metrics, _) = Metrics::new(&Settings::default());
         let made = tls::testing::certificate(&["made.example"], tls::Made::EcdsaP256);
-        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), Err("this is a test".into()));
+        let pipeline = Pipeline::new(options, published.clone(), metrics.clone(), resolver);
         let pipeline = pipeline.with_fallback(made);
         let (batches, receiver) = mpsc::channel(1000);
         let readiness = Readiness::new();
@@ -335,6 +346,27 @@ async fn the_cluster_of_a_name_that_nothing_resolves_says_why() {
     pipeline.apply(&[SHOP, &web]).await;
     let shown = pipeline.stable("shop.example").snapshot(0).name.expect("it stands for a name");
     assert_eq!(shown.resolution.as_deref(), Some("this is a test"));
+}
+
+#[tokio::test]
+async fn a_name_is_asked_of_the_resolver() {
+    let dns = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.expect("a port is free");
+    let servers = Servers::Given { servers: vec![dns.local_addr().expect("bound")], search: Vec::new(), ndots: 1 };
+    let settings = resolve::Settings { servers, ..resolve::Settings::default() };
+    let (metrics, _) = Metrics::new(&Settings::default());
+    let resolver = Resolver::new(settings, Handle::current(), metrics.meters().dns_failures.clone());
+    let pipeline = Harness::start_resolving(Options::default(), resolver.map_err(|error| error.to_string().into()));
+    let external = "
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {type: ExternalName, externalName: db.example., ports: [{name: http, port: 80}]}
+";
+    pipeline.batches.send(batch(&[SHOP, external])).await.expect("the pipeline runs");
+    let mut question = [0; 512];
+    let asked = tokio::time::timeout(Duration::from_secs(30), dns.recv(&mut question)).await;
+    let length = asked.expect("DNS is asked").expect("loopback delivers");
+    assert!(question[..length].windows(11).any(|part| part == b"\x02db\x07example"), "{question:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,8 @@ macro_rules! messages {
     () => {
         #[path = "affinity.rs"]
         mod affinity;
+        #[path = "balancing.rs"]
+        mod balancing;
         #[path = "bodies.rs"]
         mod bodies;
         #[path = "endings.rs"]

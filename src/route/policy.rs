@@ -106,7 +106,7 @@ pub enum Algorithm {
     Ewma,
     /// By a consistent hash of the key.
     Hash,
-    /// By a consistent hash of the key to a subset of this many endpoints, then round robin in it.
+    /// By a consistent hash of the key to a subset of this many endpoints, then by lot in it.
     HashSubset(u32),
 }
 

@@ -38,7 +38,7 @@ pub enum InvalidEndpointFlag {
 /// Makes the slices that the flags stand for.
 ///
 /// A slice names the port of its Service, so `service` finds the Service of a namespace and name. A flag for a Service or
-/// a port that is not there is a problem and has no effect.
+/// a port that is not there, or for a Service that has no use for slices, is a problem and has no effect.
 pub fn slices<'s>(
     flags: &[EndpointFlag],
     service: impl Fn(&str, &str) -> Option<&'s Service>,
@@ -61,9 +61,9 @@ pub fn slices<'s>(
 // === impl EndpointFlag ===
 
 impl EndpointFlag {
-    /// The port of the Service that is meant.
+    /// The port of the Service that is meant, where endpoints of it are of use.
     fn port_of<'s>(&self, service: &'s Service) -> Option<&'s ServicePort> {
-        ports(service).find(|port| match &self.port {
+        tcp_ports(service).filter(|_| !is_external(service)).find(|port| match &self.port {
             PortRef::Number(number) => port.port == i32::from(*number),
             PortRef::Name(name) => port.name.as_deref() == Some(&**name),
         })
@@ -96,22 +96,30 @@ impl EndpointFlag {
 
     fn problem(&self, service: Option<&Service>) -> Problem {
         let object = ObjectKey::service(self.namespace.clone(), self.service.clone());
-        let (field, fault, mend) = match service {
+        let (field, reason, fault, mend) = match service {
             None => (
                 "metadata.name",
+                Reason::NotFound,
                 format!("there is no such Service for `--endpoint {self}`"),
                 "Add the Service to the manifests, or correct the flag".to_owned(),
             ),
+            Some(service) if is_external(service) => (
+                "spec.type",
+                Reason::Unsupported,
+                format!("the Service stands for a name, and takes no endpoint from `--endpoint {self}`"),
+                "Leave out the flag, or the type ExternalName".to_owned(),
+            ),
             Some(service) => {
-                let ports = ports(service).map(|port| match &port.name {
+                let ports = tcp_ports(service).map(|port| match &port.name {
                     Some(name) => format!("{} ({name})", port.port),
                     None => port.port.to_string(),
                 });
                 let ports = ports.collect::<Vec<_>>().join(", ");
                 (
                     "spec.ports",
-                    format!("the Service has no port {} for `--endpoint {self}`", self.port),
-                    format!("Write one of its ports: {ports}"),
+                    Reason::NotFound,
+                    format!("the Service has no TCP port {} for `--endpoint {self}`", self.port),
+                    format!("Write one of its TCP ports: {ports}"),
                 )
             }
         };
@@ -119,7 +127,7 @@ impl EndpointFlag {
             object,
             field: field.to_owned(),
             level: Level::Error,
-            reason: Reason::NotFound,
+            reason,
             fault,
             effect: "the flag has no effect".to_owned(),
             mend,
@@ -160,8 +168,15 @@ impl fmt::Display for EndpointFlag {
     }
 }
 
-fn ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
-    service.spec.iter().flat_map(|spec| spec.ports.iter().flatten())
+/// The ports that an endpoint of a flag can serve.
+fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    ports.filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+}
+
+/// Whether a Service stands for a name of DNS.
+fn is_external(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
 }
 
 #[cfg(test)]
@@ -195,17 +210,31 @@ mod tests {
 
     #[test]
     fn a_flag_becomes_a_slice_of_the_port_that_it_names() {
-        let port = ServicePort { name: Some("http".to_owned()), port: 80, ..ServicePort::default() };
-        let spec = ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() };
-        let service = Service { spec: Some(spec), ..Service::default() };
+        let port = |name: &str, protocol: &str| ServicePort {
+            name: Some(name.to_owned()),
+            port: 80,
+            protocol: Some(protocol.to_owned()),
+            ..ServicePort::default()
+        };
+        // HTTP/3 has the number of HTTP.
+        let ports = vec![port("h3", "UDP"), port("http", "TCP")];
+        let spec = ServiceSpec { ports: Some(ports), ..ServiceSpec::default() };
+        let named = ServiceSpec { type_: Some("ExternalName".to_owned()), ..spec.clone() };
+        let [service, external] = [spec, named].map(|spec| Service { spec: Some(spec), ..Service::default() });
         let flags = [
             "shop/web:80=127.0.0.1:8080",
             "shop/web:http=[::1]:8081",
             "shop/web:81=127.0.0.1:1",
+            "shop/web:h3=127.0.0.1:1",
+            "shop/name:80=127.0.0.1:1",
             "shop/gone:80=127.0.0.1:1",
         ]
         .map(|text| text.parse().unwrap());
-        let (slices, problems) = slices(&flags, |_, name| (name == "web").then_some(&service));
+        let (slices, problems) = slices(&flags, |_, name| match name {
+            "web" => Some(&service),
+            "name" => Some(&external),
+            _ => None,
+        });
 
         let slices = slices.iter().map(|(slice, _)| match slice {
             Object::EndpointSlice(slice) => {
@@ -223,8 +252,12 @@ mod tests {
         assert_eq!(
             problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
-                "Service shop/web: spec.ports: the Service has no port 81 for `--endpoint shop/web:81=127.0.0.1:1`; \
-                 the flag has no effect. Write one of its ports: 80 (http).",
+                "Service shop/web: spec.ports: the Service has no TCP port 81 for `--endpoint \
+                 shop/web:81=127.0.0.1:1`; the flag has no effect. Write one of its TCP ports: 80 (http).",
+                "Service shop/web: spec.ports: the Service has no TCP port h3 for `--endpoint \
+                 shop/web:h3=127.0.0.1:1`; the flag has no effect. Write one of its TCP ports: 80 (http).",
+                "Service shop/name: spec.type: the Service stands for a name, and takes no endpoint from `--endpoint \
+                 shop/name:80=127.0.0.1:1`; the flag has no effect. Leave out the flag, or the type ExternalName.",
                 "Service shop/gone: metadata.name: there is no such Service for `--endpoint \
                  shop/gone:80=127.0.0.1:1`; the flag has no effect. Add the Service to the manifests, or correct the \
                  flag.",

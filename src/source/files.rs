@@ -12,7 +12,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt, panic,
+    fmt, fs, panic,
     path::PathBuf,
     sync::Arc,
     thread,
@@ -83,14 +83,19 @@ struct Located {
 /// Enough for the deepest text that is allowed, in a build without optimization.
 const STACK: usize = 16 << 20;
 
-/// Reads a directory or a file once.
+/// Reads a directory, a file or a stream once.
 ///
 /// What cannot be read is among the problems, the path itself included.
 #[must_use]
 pub fn read(config: &Config) -> Loaded {
     on_large_stack(|| {
         let mut tree = Tree::new(config.clone(), Detail::Fields);
-        tree.scan(&mut tree::Unwatched);
+        // What a command says, as by `check <(helm template .)`.
+        if fs::metadata(&config.path).is_ok_and(|metadata| !metadata.is_dir() && !metadata.is_file()) {
+            tree.drain();
+        } else {
+            tree.scan(&mut tree::Unwatched);
+        }
         tree.into_loaded()
     })
 }

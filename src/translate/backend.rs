@@ -34,9 +34,10 @@ enum Meant<'s> {
     Missing,
 }
 
-/// The cluster of the controller's own default backend (`--default-backend-service`): the first port of the Service.
+/// The cluster of the controller's own default backend (`--default-backend-service`): the first TCP port of the
+/// Service.
 ///
-/// None where there is no such Service, or it has no port.
+/// None where there is no such Service, or it has no such port.
 #[must_use]
 pub fn default_backend(snapshot: &Snapshot, options: &Options) -> Option<ClusterKey> {
     let (namespace, name) = options.default_backend.as_ref()?;
@@ -54,7 +55,7 @@ pub fn default_backend_problem(snapshot: &Snapshot, options: &Options) -> Option
     }
     let (fault, mend) = match snapshot.service(namespace, name) {
         None => ("There is no such Service", "Create it, or name another with --default-backend-service"),
-        Some(_) => ("It has no port", "Give it a port, or name another Service with --default-backend-service"),
+        Some(_) => ("It has no TCP port", "Give it a TCP port, or name another Service with --default-backend-service"),
     };
     Some(Problem {
         object: ObjectKey::service(namespace.clone(), name.clone()),
@@ -174,15 +175,21 @@ impl Pass<'_> {
         Some(Backend { cluster, known, name })
     }
 
-    /// The cluster of the first port of a Service; none where it is not known.
+    /// The cluster of the first TCP port of a Service; none where it is not known.
     pub(super) fn first_backend(&mut self, object: &ObjectKey, field: &str, name: &str) -> Option<Backend> {
         let service_key = ObjectKey::service(object.namespace.clone(), name);
         let service = self.service(&service_key);
         let port = service.as_ref().and_then(|service| number(first_port(service)?));
         let Some(port) = port else {
-            let fault = match service {
-                None => format!("There is no Service `{}/{name}`", service_key.namespace),
-                Some(_) => format!("The Service `{}/{name}` has no port", service_key.namespace),
+            let (fault, mend) = match service {
+                None => (
+                    format!("There is no Service `{}/{name}`", service_key.namespace),
+                    "Create the Service, or correct the name",
+                ),
+                Some(_) => (
+                    format!("The Service `{}/{name}` has no TCP port", service_key.namespace),
+                    "Give the Service a TCP port, or name another",
+                ),
             };
             self.tell(Problem {
                 object: object.clone(),
@@ -191,7 +198,7 @@ impl Pass<'_> {
                 reason: Reason::NotFound,
                 fault,
                 effect: "Nothing stands in for a stable side without endpoints".to_owned(),
-                mend: "Create the Service, or correct the name".to_owned(),
+                mend: mend.to_owned(),
             });
             return None;
         };
@@ -265,7 +272,7 @@ pub(super) fn number(port: &ServicePort) -> Option<u16> {
 }
 
 fn first_port(service: &Service) -> Option<&ServicePort> {
-    ports(service).first()
+    tcp_ports(service).next()
 }
 
 /// The backends of an Ingress that are Services.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -23,6 +23,9 @@ use super::{
 
 /// How long a client comes back where the Service does not say.
 const CLIENT_IP_TIMEOUT: Duration = Duration::from_secs(10_800);
+
+/// What a Service may say of it, in seconds, by the Kubernetes API reference.
+const CLIENT_IP_TIMEOUTS: RangeInclusive<i32> = 1..=86_400;
 
 /// What the slices of a Service have for a port.
 #[derive(Default)]
@@ -70,16 +73,16 @@ fn endpoints(
     port: Option<&ServicePort>,
     problems: &mut BTreeSet<Problem>,
 ) -> (Endpoints, Option<Problem>) {
-    if is_external(service) {
-        return (external(options, key, service, port, problems), None);
-    }
-    // A port that is not there has been told with the Ingress that names it.
-    let Some(port) = port else { return (Endpoints::default(), None) };
-    let affinity = client_ip_timeout(service);
+    let affinity = client_ip_timeout(service, problems);
     let with_affinity = |endpoints: Endpoints| match affinity {
         Some(timeout) => endpoints.with_client_ip_affinity(timeout),
         None => endpoints,
     };
+    if is_external(service) {
+        return (with_affinity(external(options, key, service, port, problems)), None);
+    }
+    // A port that is not there has been told with the Ingress that names it.
+    let Some(port) = port else { return (Endpoints::default(), None) };
     if let (Via::ClusterIp, Some(address), Some(number)) = (key.via, cluster_ip(service), number(port)) {
         return (Endpoints::of([EndpointSpec::new(SocketAddr::new(address, number))]), None);
     }
@@ -94,15 +97,46 @@ fn endpoints(
 }
 
 /// The timeout of `sessionAffinity: ClientIP`.
-fn client_ip_timeout(service: &Service) -> Option<Duration> {
+fn client_ip_timeout(service: &Observed<Service>, problems: &mut BTreeSet<Problem>) -> Option<Duration> {
     let spec = service.spec.as_ref()?;
-    if spec.session_affinity.as_deref() != Some("ClientIP") {
-        return None;
+    let mut tell = |field: &str, fault: String, effect: String, mend: String| {
+        problems.insert(Problem {
+            object: service.key.clone(),
+            field: field.to_owned(),
+            level: Level::Error,
+            reason: Reason::InvalidValue,
+            fault,
+            effect,
+            mend,
+        });
+    };
+    match spec.session_affinity.as_deref() {
+        Some("ClientIP") => {}
+        None | Some("" | "None") => return None,
+        Some(other) => {
+            tell(
+                "spec.sessionAffinity",
+                format!("`{other}` is no affinity"),
+                "Clients are not tied to endpoints".to_owned(),
+                "Write `ClientIP` or `None`".to_owned(),
+            );
+            return None;
+        }
     }
-    let configured =
-        spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref()?.timeout_seconds);
-    let seconds = configured.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-    Some(seconds.map_or(CLIENT_IP_TIMEOUT, Duration::from_secs))
+    let config = spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+    let Some(seconds) = config.and_then(|config| config.timeout_seconds) else { return Some(CLIENT_IP_TIMEOUT) };
+    if let Ok(valid) = u64::try_from(seconds)
+        && CLIENT_IP_TIMEOUTS.contains(&seconds)
+    {
+        return Some(Duration::from_secs(valid));
+    }
+    tell(
+        "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+        format!("`{seconds}` is no time that a client may be tied for"),
+        format!("The default applies: `{}`", CLIENT_IP_TIMEOUT.as_secs()),
+        format!("Write {} to {}", CLIENT_IP_TIMEOUTS.start(), CLIENT_IP_TIMEOUTS.end()),
+    );
+    Some(CLIENT_IP_TIMEOUT)
 }
 
 /// The endpoints of a Service that stands for a name.
@@ -190,7 +224,23 @@ impl Sliced {
             });
             return;
         }
-        let Some(number) = port_in(slice, service, port) else { return };
+        let number = match port_in(slice, service, port) {
+            Ok(Some(number)) => number,
+            Ok(None) => return,
+            Err((index, number)) => {
+                self.with_port += 1;
+                problems.insert(Problem {
+                    object: slice.key.clone(),
+                    field: format!("ports[{index}].port"),
+                    level: Level::Error,
+                    reason: Reason::InvalidValue,
+                    fault: format!("`{number}` is no port"),
+                    effect: "The endpoints of the slice are not used for it".to_owned(),
+                    mend: "Write a number from 1 to 65535".to_owned(),
+                });
+                return;
+            }
+        };
         self.with_port += 1;
         for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
             let conditions = endpoint.conditions.as_ref();
@@ -271,25 +321,26 @@ impl Sliced {
 }
 
 /// The number that a slice has for a port of its Service: they share the name of the port.
-fn port_in(slice: &EndpointSlice, service: &Service, port: &ServicePort) -> Option<u16> {
+///
+/// Fails where it is no port, with its place among those of the slice.
+fn port_in(slice: &EndpointSlice, service: &Service, port: &ServicePort) -> Result<Option<u16>, (usize, i32)> {
     let name = name_of(port);
-    let valid = |number: i32| u16::try_from(number).ok().filter(|number| *number > 0);
-    let tcp = |protocol: &Option<String>| protocol.as_deref().unwrap_or("TCP") == "TCP";
-    let slice_ports = slice.ports.as_deref().unwrap_or_default();
-    let named =
-        slice_ports.iter().find(|other| tcp(&other.protocol) && other.name.as_deref().unwrap_or_default() == name);
+    let all = slice.ports.as_deref().unwrap_or_default();
+    let tcp = || all.iter().enumerate().filter(|(_, other)| other.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let named = tcp().find(|(_, other)| other.name.as_deref().unwrap_or_default() == name);
     // The name may be left out of a Service with one port.
-    let only = || {
-        slice_ports.iter().find(|other| tcp(&other.protocol)).filter(|_| name.is_empty() && ports(service).len() == 1)
-    };
+    let only = || tcp().next().filter(|_| name.is_empty() && ports(service).len() == 1);
     match named.or_else(only) {
-        Some(found) => match found.port {
-            Some(number) => valid(number),
-            None => target_number(port),
+        Some((index, found)) => match found.port {
+            Some(number) => match u16::try_from(number) {
+                Ok(valid) if valid > 0 => Ok(Some(valid)),
+                _ => Err((index, number)),
+            },
+            None => Ok(target_number(port)),
         },
         // A slice without ports is for all ports.
-        None if slice_ports.is_empty() => target_number(port),
-        None => None,
+        None if all.is_empty() => Ok(target_number(port)),
+        None => Ok(None),
     }
 }
 
@@ -318,20 +369,26 @@ fn slice_for(key: &ObjectKey, service: &Service) -> String {
     let mut slice = format!(
         "apiVersion: discovery.k8s.io/v1\n\
          kind: EndpointSlice\n\
-         metadata:\n  namespace: {namespace}\n  name: {name}-1\n  labels:\n    kubernetes.io/service-name: {name}\n\
+         metadata:\n  namespace: {namespace}\n  name: {name}\n  labels:\n    kubernetes.io/service-name: {service}\n\
          addressType: IPv4\n\
          ports:\n",
-        namespace = key.namespace,
-        name = key.name,
+        namespace = scalar(&key.namespace),
+        name = scalar(&format!("{}-1", key.name)),
+        service = scalar(&key.name),
     );
     for port in tcp_ports(service) {
         let number = target_number(port).or_else(|| number(port)).unwrap_or(80);
-        let name: Arc<str> = name_of(port).into();
-        slice += &if name.is_empty() {
-            format!("  - port: {number}\n")
-        } else {
-            format!("  - name: {name}\n    port: {number}\n")
+        slice += &match name_of(port) {
+            "" => format!("  - port: {number}\n"),
+            name => format!("  - name: {}\n    port: {number}\n", scalar(name)),
         };
     }
     slice + "endpoints:\n  - addresses: [127.0.0.1]"
+}
+
+/// A name as YAML reads it as a text, also where it looks like a number (`2024`, `1e3`) or a truth (`true`, `no`).
+fn scalar(name: &str) -> String {
+    let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let means_more = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"].contains(&name);
+    if is_word && !means_more { name.to_owned() } else { format!("\"{name}\"") }
 }

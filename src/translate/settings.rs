@@ -127,6 +127,13 @@ fn balance(reader: &mut Reader<'_>, options: &Options) -> Balance {
     let subset = reader.get_or(&known::UPSTREAM_HASH_BY_SUBSET, false);
     let size = reader.get_or(&known::UPSTREAM_HASH_BY_SUBSET_SIZE, 3);
     if let Some(key) = reader.get(&known::UPSTREAM_HASH_BY) {
+        if let Some(Algorithm::Ewma | Algorithm::LeastConnections) = algorithm {
+            tell_idle(reader, &known::LOAD_BALANCE.annotation, Idle::Beside("upstream-hash-by"));
+        }
+        if !subset {
+            let size = &known::UPSTREAM_HASH_BY_SUBSET_SIZE.annotation;
+            tell_idle(reader, size, Idle::Without("upstream-hash-by-subset: \"true\""));
+        }
         let algorithm = if subset { Algorithm::HashSubset(size) } else { Algorithm::Hash };
         return Balance { algorithm, hash_by: Some(key) };
     }
@@ -135,22 +142,33 @@ fn balance(reader: &mut Reader<'_>, options: &Options) -> Balance {
         {
             tell_idle(reader, annotation, Idle::Without("upstream-hash-by"));
         }
-        if let Some(found) =
-            reader.set(&known::LOAD_BALANCE.annotation).filter(|found| found.value.starts_with("chash"))
-        {
-            reader.tell(
-                found,
-                Level::Warning,
-                Reason::Unsupported,
-                format!("{} has no effect without `upstream-hash-by`", shown(found.value)),
-                "Endpoints take turns",
-                "Write `upstream-hash-by`, such as `$request_uri`",
-            );
-        }
     }
+    tell_algorithm_without_key(reader);
     match algorithm {
         Some(algorithm) => Balance { algorithm, hash_by: None },
         None => options.balance.clone(),
+    }
+}
+
+/// Tells that an algorithm lacks the annotation that chooses by what.
+fn tell_algorithm_without_key(reader: &mut Reader<'_>) {
+    let Some(found) = reader.set(&known::LOAD_BALANCE.annotation) else { return };
+    let (key, mend) = match found.value {
+        "chash" | "chashsubset" => {
+            (&known::UPSTREAM_HASH_BY.annotation, "Write `upstream-hash-by`, such as `$request_uri`")
+        }
+        "sticky_balanced" | "sticky_persistent" => (&known::AFFINITY.annotation, "Write `affinity: cookie`"),
+        _ => return,
+    };
+    if reader.set(key).is_none() {
+        reader.tell(
+            found,
+            Level::Warning,
+            Reason::Unsupported,
+            format!("{} has no effect without `{}`", shown(found.value), key.name),
+            "Endpoints take turns",
+            mend,
+        );
     }
 }
 

@@ -90,7 +90,8 @@ impl Endpoint {
         self.in_flight.load(Relaxed)
     }
 
-    /// Whether the cluster has it no more: what is in flight finishes, and connections to it are not kept.
+    /// Whether the cluster has it no more: what is in flight finishes, and its connections are not given back. Those that
+    /// are idle stay until the limit of idle ones has passed, or the endpoint closes them.
     #[must_use]
     pub fn is_removed(&self) -> bool {
         self.removed.load(Relaxed)

@@ -36,7 +36,9 @@ impl Latency {
             let weight = weight(at, now);
             let decayed = average * weight;
             let average = if observed > decayed { observed } else { decayed + observed * (1.0 - weight) };
-            match self.0.compare_exchange_weak(word, pack(average, now as u32), Relaxed, Relaxed) {
+            // An answer that another worker's clock has overtaken must not make the average older, or it decays twice.
+            let latest = if word == 0 || later(now as u32, at) { now as u32 } else { at };
+            match self.0.compare_exchange_weak(word, pack(average, latest), Relaxed, Relaxed) {
                 Ok(_) => return,
                 Err(current) => word = current,
             }
@@ -125,6 +127,14 @@ mod tests {
         let latency = Latency::default();
         latency.observe(10 * MS, 1_000);
         near(latency.micros(990), 10_000.0);
+    }
+
+    #[test]
+    fn an_answer_by_a_clock_that_is_behind_makes_the_average_no_older() {
+        let latency = Latency::default();
+        latency.observe(10 * MS, 100_000);
+        latency.observe(5 * MS, 10_000);
+        near(latency.micros(100_000), 10_000.0);
     }
 
     #[test]

@@ -25,7 +25,10 @@ use crate::{
         Config, Connect, Proxy, RoutingTable, Shared, Tcp,
         log::{self, Format},
     },
-    route::{Affinity, BackendProtocol, Canary, Host, HostBuilder, PathRule, Policy, Route, Rule, Share, Side, Split},
+    route::{
+        Affinity, Algorithm, BackendProtocol, Canary, Host, HostBuilder, PathRule, Policy, Route, Rule, Share, Side,
+        Split,
+    },
     tls::{self, CertificateSet, Certificates},
     upstream::{Cluster, EndpointSpec, Endpoints},
 };
@@ -76,6 +79,7 @@ pub(super) struct Setup {
     pub(super) config: Config,
     pub(super) policy: Policy,
     pub(super) affinity: Option<Affinity>,
+    pub(super) algorithm: Algorithm,
     /// The endpoints of a canary that is sent every request; there is no canary where there are none.
     pub(super) canary: Vec<SocketAddr>,
     pub(super) format: Format,
@@ -109,7 +113,9 @@ impl<O: Over> Gateway<O> {
         let out = Box::new(LogSink(Arc::clone(&log)));
         let (log_writer, logs) = log::start(setup.format, out, workers, metrics.meters()).unwrap();
         let cluster = cluster("web", endpoints);
-        let mut split = Split::to(Side::new(Arc::clone(&cluster), "shop-web-80"));
+        let mut stable = Side::new(Arc::clone(&cluster), "shop-web-80");
+        stable.balance.algorithm = setup.algorithm;
+        let mut split = Split::to(stable);
         split.affinity = setup.affinity.map(Arc::new);
         if !setup.canary.is_empty() {
             split.canaries = [canary(&setup.canary)].into_iter().collect();

@@ -18,7 +18,13 @@ use notify::Event;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Config, Loaded, STACK, manifest::Detail, tree::Tree, unsettled::Unsettled, watches::Watches};
+use super::{
+    Config, Loaded, STACK,
+    manifest::Detail,
+    tree::Tree,
+    unsettled::Unsettled,
+    watches::{Blind, Watches},
+};
 use crate::{
     api::Object,
     key::ObjectKey,
@@ -185,7 +191,7 @@ impl Follower {
     fn compare(&mut self, loaded: Loaded) -> Option<Batch> {
         let Loaded { problems, unreadable, ignored, .. } = loaded;
         let mut batch = Batch { problems, unreadable, ignored, ..Batch::default() };
-        batch.problems.extend(self.watches.blind.as_ref().map(|error| unwatched(&self.path, error)));
+        batch.problems.extend(self.watches.blind.as_ref().map(|blind| unwatched(&self.path, blind)));
         batch.problems.sort();
         let mut held = HashMap::with_capacity(loaded.objects.len());
         for (object, age) in loaded.objects {
@@ -241,15 +247,15 @@ impl Follower {
 }
 
 /// The problem that the kernel does not tell of changes.
-fn unwatched(path: &Path, error: &str) -> Problem {
+fn unwatched(path: &Path, blind: &Blind) -> Problem {
     Problem {
         object: ObjectKey::manifest(path.to_string_lossy()),
         field: "path".to_owned(),
         level: Level::Warning,
         reason: Reason::Unsupported,
-        fault: format!("changes cannot be watched: {error}"),
+        fault: format!("changes cannot be watched: {}", blind.error),
         effect: "they are looked for every second".to_owned(),
-        mend: "Raise the limits `fs.inotify.max_user_watches` and `fs.inotify.max_user_instances`".to_owned(),
+        mend: blind.mend.to_owned(),
     }
 }
 

@@ -102,6 +102,11 @@ impl Fault {
         }
     }
 
+    /// The fault with what follows, which does not depend on what was read before.
+    pub(super) fn with_effect(self, effect: &str) -> Self {
+        Self { effect: Some(effect.to_owned()), ..self }
+    }
+
     /// The problem, of a file at `path`; `effect` is what follows if the fault itself does not know.
     pub(super) fn problem(&self, path: &str, effect: &str) -> Problem {
         let place = self.at.map(|at| format!("{path}:{}:{}", at.line, at.column));

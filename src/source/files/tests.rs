@@ -2,9 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     io::Write,
-    os::unix::fs::symlink,
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::symlink},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -269,6 +273,59 @@ fn what_is_wrong_with_the_yaml_around_a_secret_is_told_without_its_value() {
 }
 
 #[test]
+fn a_file_that_is_no_manifest_by_its_size_is_not_read() {
+    let dir = dir();
+    fs::write(dir.path().join("a.yaml"), service("a", "1")).unwrap();
+    // Without blocks on the disk.
+    fs::File::create(dir.path().join("huge.yaml")).unwrap().set_len((256 << 20) + 1).unwrap();
+    let loaded = read(&config(dir.path()));
+    assert_eq!(names(&loaded), ["a"]);
+    assert_eq!(
+        problems(&loaded, dir.path()),
+        [
+            "Manifest huge.yaml: file: it is larger than 256 MiB; no object of the file is used. Split the file, or remove \
+             it."
+        ]
+    );
+}
+
+#[test]
+fn files_whose_names_differ_only_where_they_are_no_text_are_told() {
+    let dir = dir();
+    for (name, object) in [(b"a\xfe.yaml", "first"), (b"a\xff.yaml", "second")] {
+        fs::write(dir.path().join(OsStr::from_bytes(name)), service(object, "1")).unwrap();
+    }
+    let loaded = read(&config(dir.path()));
+    assert_eq!(names(&loaded), ["first"]);
+    assert_eq!(
+        problems(&loaded, dir.path()),
+        [
+            "Manifest a\u{fffd}.yaml: file: another file has this name but for bytes that are not UTF-8; only one of them is \
+             read. Rename one of them."
+        ]
+    );
+}
+
+#[test]
+fn a_stream_is_read_once() {
+    let (read_end, mut write_end) = std::io::pipe().unwrap();
+    write_end.write_all(service("a", "1").as_bytes()).unwrap();
+    write_end.write_all(b"---\nkind: [").unwrap();
+    drop(write_end);
+    let path = PathBuf::from(format!("/proc/self/fd/{}", read_end.as_raw_fd()));
+    let loaded = read(&config(&path));
+    assert_eq!(loaded.problems.len(), 1, "what is wrong in it is told: {:?}", loaded.problems);
+    assert_eq!(loaded.problems[0].object.name, path.to_string_lossy().into());
+}
+
+#[tokio::test]
+async fn what_is_neither_a_directory_nor_a_file_cannot_be_followed() {
+    let watched = Watched::start(Path::new("/dev/null")).await;
+    let expected = "Manifest /dev/null: file: it is neither a directory nor a file, and cannot be followed; ";
+    assert!(watched.problems.len() == 1 && watched.problems[0].starts_with(expected), "{:?}", watched.problems);
+}
+
+#[test]
 fn a_path_that_cannot_be_read_is_a_problem() {
     let loaded = read(&config(Path::new("/nonexistent/shop")));
     assert!(loaded.objects.is_empty());
@@ -341,8 +398,9 @@ async fn a_mounted_config_map_is_followed_when_it_is_turned() {
     watched.until_objects(&[("web", "1")]).await;
     for (name, former, version) in [("..2026_02", "..2026_01", "2"), ("..2026_03", "..2026_02", "3")] {
         generation(name, version);
-        fs::remove_dir_all(dir.path().join(former)).unwrap();
+        // Only then, so that the removal cannot be what tells of the turn.
         watched.until_objects(&[("web", version)]).await;
+        fs::remove_dir_all(dir.path().join(former)).unwrap();
         assert_eq!(watched.problems, [""; 0]);
     }
 }
@@ -436,6 +494,70 @@ async fn a_link_to_a_directory_may_be_turned() {
     watched.until_objects(&[("a", "2")]).await;
     fs::write(current.join("a.yaml"), service("a", "3")).unwrap();
     watched.until_objects(&[("a", "3")]).await;
+}
+
+#[tokio::test]
+async fn links_on_the_way_may_be_turned() {
+    let dir = dir();
+    for release in ["1", "2", "3"] {
+        fs::create_dir_all(dir.path().join(release).join("shop")).unwrap();
+        fs::write(dir.path().join(release).join("shop/a.yaml"), service("a", release)).unwrap();
+    }
+    let turn = |release: &str| {
+        symlink(release, dir.path().join("next")).unwrap();
+        fs::rename(dir.path().join("next"), dir.path().join("current")).unwrap();
+    };
+    // On the way to a directory, behind a link in one, and behind a link that is the file itself.
+    let listed = dir.path().join("listed");
+    fs::create_dir(&listed).unwrap();
+    symlink("../current/shop", listed.join("shop")).unwrap();
+    symlink("current/shop/a.yaml", dir.path().join("a.yaml")).unwrap();
+    for path in ["current/shop", "listed", "a.yaml"] {
+        turn("1");
+        let mut watched = Watched::start(&dir.path().join(path)).await;
+        watched.until_objects(&[("a", "1")]).await;
+        for release in ["2", "3"] {
+            // What it led to before stays, and tells nothing.
+            turn(release);
+            watched.until_objects(&[("a", release)]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_behind_a_link_that_leads_nowhere_for_a_while_stays() {
+    let (dir, elsewhere) = (dir(), dir());
+    let (link, real, away) = (dir.path().join("shop"), elsewhere.path().join("real"), elsewhere.path().join("away"));
+    fs::create_dir_all(real.join("deep")).unwrap();
+    fs::write(real.join("deep/a.yaml"), service("a", "1")).unwrap();
+    symlink(&real, &link).unwrap();
+    let mut watched = Watched::start(dir.path()).await;
+    watched.until_objects(&[("a", "1")]).await;
+    fs::rename(&real, &away).unwrap();
+    watched.until(|watched| watched.problems.len() == 1).await;
+    watched.until_objects(&[("a", "1")]).await;
+    let problem = watched.problems[0].replace(&format!("{}/", dir.path().display()), "");
+    assert!(problem.starts_with("Manifest shop: file: "), "{problem}");
+    assert!(problem.contains("what was read before stays"), "{problem}");
+    fs::write(away.join("deep/a.yaml"), service("a", "2")).unwrap();
+    fs::rename(&away, &real).unwrap();
+    watched.until_objects(&[("a", "2")]).await;
+    assert_eq!(watched.problems, [""; 0]);
+    fs::remove_file(&link).unwrap();
+    watched.until_objects(&[]).await;
+    assert_eq!(watched.problems, [""; 0]);
+}
+
+#[test]
+fn a_name_that_may_be_a_directory_out_of_reach_is_a_problem() {
+    let dir = dir();
+    symlink("stray", dir.path().join("link")).unwrap();
+    assert_eq!(problems(&read(&config(dir.path())), dir.path()), [""; 0], "nothing was ever behind a stray link");
+    // Any other error will do; permissions do not bind root.
+    symlink("circle", dir.path().join("circle")).unwrap();
+    let problems = problems(&read(&config(dir.path())), dir.path());
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("Manifest circle: file: "), "{problems:?}");
 }
 
 #[tokio::test]

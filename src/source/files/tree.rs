@@ -1,10 +1,10 @@
 //! The files below a path: which there are, and what each said when it could last be read.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fs,
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
+    fs::{self, FileType},
     hash::{DefaultHasher, Hasher},
-    io,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -46,9 +46,11 @@ pub(super) enum Found {
     Text,
 }
 
-/// Told of every directory before it is listed, so that no change after the listing is missed.
+/// Told of every directory before it is listed and of every link before what is behind it is read, so that no change after
+/// that is missed.
 pub(super) trait Watch {
     fn watch(&mut self, directory: &Path);
+    fn link(&mut self, link: &Path);
 }
 
 /// Watches nothing.
@@ -77,17 +79,31 @@ struct Seen {
     changed: (i64, i64),
 }
 
-/// What is found on a walk.
-struct Survey<'w, W> {
+/// A walk to all that is below a path.
+struct Walk<'w, W> {
     watch: &'w mut W,
+    /// The files that were there before.
+    known: &'w BTreeMap<Arc<str>, File>,
     /// Directories on the way, by device and number, so that links in a circle end.
     directories: HashSet<(u64, u64)>,
+    found: Survey,
+}
+
+/// What is found on a walk.
+#[derive(Default)]
+struct Survey {
     files: BTreeMap<Arc<str>, PathBuf>,
     faults: BTreeMap<Arc<str>, Fault>,
 }
 
 /// A file whose state is younger than this when it is read may change again without a sign, since times are coarse.
 const COARSE: Duration = Duration::from_secs(2);
+
+/// No file is read that is larger: it would take the memory that serves requests.
+const LARGEST: u64 = 256 << 20;
+
+/// How to mend a name below the path that cannot be looked at.
+const REACH: &str = "Make it readable, or remove it";
 
 // === impl Tree ===
 
@@ -99,7 +115,7 @@ impl Tree {
 
     /// Looks at all files and reads those that changed. Tells whether anything is different now.
     pub(super) fn scan(&mut self, watch: &mut impl Watch) -> bool {
-        let survey = Survey::of(&self.config.path, watch);
+        let survey = Walk::of(&self.config.path, &self.files, watch);
         let is_lost = |path: &str| survey.faults.keys().any(|directory| Path::new(path).starts_with(&**directory));
         let gone = self.files.keys().filter(|path| !survey.files.contains_key(*path) && !is_lost(path));
         self.former = gone.cloned().map(|path| (path, None)).collect();
@@ -140,6 +156,18 @@ impl Tree {
                     Some(former) => self.files.insert(path, former),
                     None => self.files.remove(&path),
                 };
+            }
+        }
+    }
+
+    /// Reads the path as a stream, which can be done once.
+    pub(super) fn drain(&mut self) {
+        let path = self.config.path.to_string_lossy().into_owned();
+        match bytes_of(&self.config.path) {
+            Ok(bytes) => self.put(&path, &bytes),
+            Err(error) => {
+                let fault = Fault::of_file(error.to_string(), "Pipe it to `-`, or write it to a file");
+                self.faults.insert(path.into(), fault);
             }
         }
     }
@@ -236,6 +264,7 @@ fn twice(path: &str, listed: &Listed, first_path: &str, first: &Listed) -> Probl
 
 impl Watch for Unwatched {
     fn watch(&mut self, _: &Path) {}
+    fn link(&mut self, _: &Path) {}
 }
 
 // === impl File ===
@@ -261,7 +290,7 @@ impl File {
         if self.seen == Some(seen) {
             return Look::Same;
         }
-        match fs::read(place) {
+        match bytes_of(place) {
             Ok(bytes) => {
                 let settled = seen.is_settled(now).then_some(seen);
                 let mut file = Self { seen: settled, ..self.clone() };
@@ -301,7 +330,11 @@ impl File {
 
     /// What the file is when it cannot be read itself.
     fn fail(&self, error: &io::Error) -> Look {
-        let faults = vec![Fault::of_file(error.to_string(), "Make the file readable, or remove it")];
+        let mend = match error.kind() {
+            io::ErrorKind::FileTooLarge => "Split the file, or remove it",
+            _ => "Make the file readable, or remove it",
+        };
+        let faults = vec![Fault::of_file(error.to_string(), mend)];
         if self.faults == faults {
             return Look::Same;
         }
@@ -323,6 +356,19 @@ impl File {
     }
 }
 
+/// What a file holds, unless that is more than any manifest.
+fn bytes_of(place: &Path) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {} MiB", LARGEST >> 20));
+    let file = fs::File::open(place)?;
+    if file.metadata()?.len() > LARGEST {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // A stream does not know how long it is, and a file may grow.
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
+}
+
 // === impl Seen ===
 
 impl Seen {
@@ -338,25 +384,30 @@ impl Seen {
     /// Whether a change after `now` would show.
     fn is_settled(&self, now: SystemTime) -> bool {
         let seconds = self.changed.0.max(self.modified.0);
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or_default());
-        changed + COARSE < now
+        let age = Duration::from_secs(seconds.try_into().unwrap_or_default()) + COARSE;
+        // A time at the end of all time is anybody's to write.
+        SystemTime::UNIX_EPOCH.checked_add(age).is_some_and(|settled| settled < now)
     }
 }
 
-// === impl Survey ===
+// === impl Walk ===
 
-impl<'w, W: Watch> Survey<'w, W> {
-    fn of(root: &Path, watch: &'w mut W) -> Self {
-        let (directories, files, faults) = Default::default();
-        let mut survey = Self { watch, directories, files, faults };
+impl<'w, W: Watch> Walk<'w, W> {
+    fn of(root: &Path, known: &'w BTreeMap<Arc<str>, File>, watch: &'w mut W) -> Survey {
+        let mut walk = Self { watch, known, directories: HashSet::new(), found: Survey::default() };
+        let mend = "Make the directory readable, or name another";
         match fs::metadata(root) {
             Ok(metadata) if metadata.is_dir() => {
-                survey.directory(root, &metadata).unwrap_or_else(|error| survey.fail(root, &error));
+                walk.directory(root, &metadata).unwrap_or_else(|error| walk.fail(root, &error, mend));
             }
-            Ok(_) => survey.file(root),
-            Err(error) => survey.fail(root, &error),
+            Ok(metadata) if metadata.is_file() => walk.file(root),
+            Ok(_) => {
+                let fault = "it is neither a directory nor a file, and cannot be followed".to_owned();
+                walk.found.faults.insert(root.to_string_lossy().into(), Fault::of_file(fault, "Write it to a file"));
+            }
+            Err(error) => walk.fail(root, &error, mend),
         }
-        survey
+        walk.found
     }
 
     /// Finds what is in a directory. Fails if it cannot be listed itself.
@@ -369,41 +420,78 @@ impl<'w, W: Watch> Survey<'w, W> {
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
             if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                paths.push(entry.path());
+                paths.push((entry.path(), entry.file_type()));
             }
         }
         // Where links lead to one directory twice, the first path is the one that counts.
-        paths.sort();
-        for path in paths {
+        paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (path, kind) in paths {
+            if kind.as_ref().is_ok_and(FileType::is_symlink) {
+                self.watch.link(&path);
+            }
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => match self.directory(&path, &metadata) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.fail(&path, &error),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.fail(&path, &error, REACH),
                     _ => {}
                 },
                 _ if is_manifest(&path) => self.file(&path),
+                Err(error) if !kind.is_ok_and(|kind| kind.is_file()) && self.may_hide_files(&path, &error) => {
+                    self.fail(&path, &error, REACH);
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, path: &Path) {
-        // What replaces the target of a link does so in the directory of the target.
-        if path.is_symlink()
-            && let Ok(target) = fs::canonicalize(path)
-            && let Some(directory) = target.parent()
-        {
-            self.watch.watch(directory);
+    /// Whether what cannot be looked at may be a directory with manifests. A link that leads nowhere was never one, unless
+    /// there were files behind it.
+    fn may_hide_files(&self, path: &Path, error: &io::Error) -> bool {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                path.is_symlink() && self.known.keys().any(|known| Path::new(&**known).starts_with(path))
+            }
+            _ => true,
         }
-        self.files.insert(path.to_string_lossy().into(), path.to_owned());
     }
 
-    fn fail(&mut self, directory: &Path, error: &io::Error) {
-        let mend = "Make the directory readable, or name another";
-        self.faults.insert(directory.to_string_lossy().into(), Fault::of_file(error.to_string(), mend));
+    fn file(&mut self, path: &Path) {
+        match self.found.files.entry(path.to_string_lossy().into()) {
+            Entry::Vacant(free) => drop(free.insert(path.to_owned())),
+            Entry::Occupied(taken) => {
+                let fault = "another file has this name but for bytes that are not UTF-8".to_owned();
+                let fault = Fault::of_file(fault, "Rename one of them").with_effect("only one of them is read");
+                self.found.faults.insert(taken.key().clone(), fault);
+            }
+        }
+    }
+
+    fn fail(&mut self, directory: &Path, error: &io::Error, mend: &str) {
+        self.found.faults.insert(directory.to_string_lossy().into(), Fault::of_file(error.to_string(), mend));
     }
 }
 
 fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_settled_when_its_times_are_past() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let seen = |modified, changed| Seen { file: (1, 1), size: 0, modified: (modified, 0), changed: (changed, 0) };
+        for (modified, changed, settled) in [
+            (0, 997, true),
+            (0, 998, false),
+            (998, 0, false),
+            (-1, i64::MIN, true),
+            (i64::MAX, 0, false),
+            (0, i64::MAX, false),
+        ] {
+            assert_eq!(seen(modified, changed).is_settled(now), settled, "{modified} {changed}");
+        }
+    }
 }

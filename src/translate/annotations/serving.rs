@@ -166,8 +166,9 @@ static PROXY_REDIRECT_TO: Annotation = Annotation::new("proxy-redirect-to", Grou
     .doc("What it is replaced with in redirects of endpoints.");
 
 pub(in crate::translate) static DEFAULT_BACKEND: Typed<String> = Typed::new(
-    Annotation::new("default-backend", Group::Errors, Kind::Object)
-        .doc("A Service of the same namespace that serves, at its first port, while the stable side has no endpoint."),
+    Annotation::new("default-backend", Group::Errors, Kind::Object).doc(
+        "A Service of the same namespace that serves, at its first TCP port, while the stable side has no endpoint.",
+    ),
     value::service,
 );
 

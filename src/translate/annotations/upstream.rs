@@ -61,7 +61,7 @@ pub(in crate::translate) static UPSTREAM_HASH_BY_SUBSET: Typed<bool> = Typed::ne
     Annotation::new("upstream-hash-by-subset", Group::Upstream, Kind::Bool)
         .on(Scope::Backend)
         .default("false")
-        .doc("Lets the hash choose some endpoints, which then take turns."),
+        .doc("Lets the hash choose some endpoints, of which each request gets one by lot."),
     value::bool,
 );
 
