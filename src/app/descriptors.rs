@@ -6,17 +6,16 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
+use crate::proxy;
+
 /// What a connection wants: one for the client, one for an endpoint.
 const EACH: u64 = 2;
 
 /// What is left for everything else: listeners, the admin port, the API server, idle connections to endpoints.
 const OTHERS: u64 = 256;
 
-/// How many connections of clients are served, where nobody has said it and there are enough file descriptors.
-const CONNECTIONS: usize = 16_384;
-
-/// How many connections of clients are served: `wanted`, but no more than the system grants file descriptors for. The
-/// process may use all that it is granted from then on.
+/// How many connections of clients are served: `wanted`, or the default, but no more than the system grants file
+/// descriptors for. The process may use all that it is granted from then on.
 pub(super) fn connections(wanted: Option<usize>) -> usize {
     let granted = raise();
     let most = most(granted);
@@ -29,7 +28,7 @@ pub(super) fn connections(wanted: Option<usize>) -> usize {
              (`ulimit -Hn`, LimitNOFILE), or lower the flag"
         );
     }
-    wanted.unwrap_or(CONNECTIONS).min(most)
+    wanted.unwrap_or(proxy::Config::default().connections).min(most)
 }
 
 /// Raises the limit as far as the process may, and tells what it is.

@@ -173,7 +173,7 @@ mod tests {
     fn config(flags: &[&str]) -> Result<proxy::Config, clap::Error> {
         let arguments = ["--manifests", "x", "--http-port", "80"].into_iter().chain(flags.iter().copied());
         let server = RunFlags::from_arguments(arguments)?.server;
-        Ok(server.proxy(NonZeroUsize::MIN, server.max_connections.unwrap_or_default()))
+        Ok(server.proxy(NonZeroUsize::MIN, server.max_connections.unwrap_or(proxy::Config::default().connections)))
     }
 
     #[test]
