@@ -389,7 +389,7 @@ fn frames_behind_a_head_that_has_no_body_do_not_reach_the_client() {
 #[test]
 fn what_no_url_may_hold_is_encoded() {
     if Here::CLIENT.http2 {
-        return; // A client over frames cannot say it, or is not the one that is in danger.
+        return; // A client over frames cannot say it.
     }
     let server = Server::each(Here::ENDPOINT, Builder::new(), |request, mut respond| async move {
         let mut stream = respond.send_response(head(200), false).unwrap();
@@ -408,7 +408,7 @@ fn what_no_url_may_hold_is_encoded() {
 #[test]
 fn what_frames_cannot_say_is_refused_and_no_fault_of_the_endpoint() {
     if Here::CLIENT.http2 {
-        return; // A client over frames cannot say it, or is not the one that is in danger.
+        return; // A client over frames cannot say it.
     }
     let server = Server::each(Here::ENDPOINT, Builder::new(), ok);
     let head = Limits { head: 1 << 20, line: 1 << 20, target: 1 << 20, ..Limits::REQUEST };
