@@ -73,6 +73,23 @@ pub fn service_of(slice: &EndpointSlice) -> Option<&str> {
     slice.metadata.labels.as_ref()?.get(SERVICE_NAME).map(String::as_str)
 }
 
+/// Whether a Service stands for a name of DNS.
+#[must_use]
+pub fn is_external(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
+}
+
+/// The ports of a Service.
+#[must_use]
+pub fn ports(service: &Service) -> &[ServicePort] {
+    service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default()
+}
+
+/// The ports of a Service that something can be served by.
+pub fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    ports(service).iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
+}
+
 // === impl Object ===
 
 impl Object {

@@ -8,7 +8,7 @@ use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
 use crate::{
     api::{
         Endpoint, EndpointConditions, EndpointPort, EndpointSlice, Object, ObjectMeta, SERVICE_NAME, Service,
-        ServicePort,
+        ServicePort, is_external, tcp_ports,
     },
     key::{ObjectKey, PortRef},
     problem::{Level, Problem, Reason},
@@ -166,17 +166,6 @@ impl fmt::Display for EndpointFlag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}:{}={}", self.namespace, self.service, self.port, self.address)
     }
-}
-
-/// The ports that an endpoint of a flag can serve.
-fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    ports.filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
-}
-
-/// Whether a Service stands for a name of DNS.
-fn is_external(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
 }
 
 #[cfg(test)]

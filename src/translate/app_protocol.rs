@@ -5,17 +5,14 @@
 //! by other names is not guessed: `HTTP2`, say, is by TLS in one implementation and without in another.
 
 use crate::{
-    api::{Service, ServicePort},
+    api::{Service, ServicePort, ports},
     http::Transport,
     key::ClusterKey,
     problem::{Level, Problem, Reason},
     store::Observed,
 };
 
-use super::{
-    backend::{port_of, ports},
-    host::Pass,
-};
+use super::{backend::port_of, host::Pass};
 
 /// What is written to `appProtocol`, where anything is.
 pub(super) fn written(port: &ServicePort) -> Option<&str> {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    api::{Ingress, IngressServiceBackend, IntOrString, Service, ServiceBackendPort, ServicePort},
+    api::{
+        Ingress, IngressServiceBackend, IntOrString, Service, ServiceBackendPort, ServicePort, is_external, ports,
+        tcp_ports,
+    },
     key::{ClusterKey, Hostname, ObjectKey, PathType, PortRef, RouteId, Via},
     problem::{Level, Problem, Reason},
     route::{PathRule, Policy, Route, Side, Split},
@@ -243,27 +246,12 @@ pub(super) fn cluster_ip(service: &Service) -> Option<std::net::IpAddr> {
     service.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok()
 }
 
-/// Whether a Service stands for a name of DNS.
-pub(super) fn is_external(service: &Service) -> bool {
-    service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName")
-}
-
-/// The ports of a Service.
-pub(super) fn ports(service: &Service) -> &[ServicePort] {
-    service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default()
-}
-
 /// The port of a Service that a cluster is for.
 pub(super) fn port_of<'s>(service: &'s Service, port: &PortRef) -> Option<&'s ServicePort> {
     tcp_ports(service).find(|other| match port {
         PortRef::Number(port) => number(other) == Some(*port),
         PortRef::Name(name) => other.name.as_deref() == Some(&**name),
     })
-}
-
-/// The ports that a request can come by.
-pub(super) fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
-    ports(service).iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP")
 }
 
 /// The number of a port of a Service, which an API server holds to the range.

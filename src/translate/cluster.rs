@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    api::{EndpointSlice, IntOrString, Service, ServicePort},
+    api::{EndpointSlice, IntOrString, Service, ServicePort, is_external, ports, tcp_ports},
     key::{ClusterKey, ObjectKey, PortRef, Via},
     problem::{Level, Problem, Reason},
     store::{Observed, Snapshot},
@@ -18,7 +18,7 @@ use crate::{
 use super::{
     ClusterOutput, Options, Read,
     app_protocol::{app_protocol, app_protocol_problem},
-    backend::{cluster_ip, is_external, number, port_of, ports, tcp_ports},
+    backend::{cluster_ip, number, port_of},
 };
 
 /// How long a client comes back where the Service does not say.
