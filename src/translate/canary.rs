@@ -19,7 +19,7 @@ use super::{
     backend::Backend,
     claim::{Claim, PathKey, shown_host, stands_twice},
     host::{Pass, Seen},
-    hosts::{canaries_of, host_of, named_by},
+    hosts::{canaries_of, has_rules, named_by, pathless_rules, paths_on, rules_of},
     place::Placed,
     settings::CanarySettings,
 };
@@ -103,15 +103,9 @@ impl<'a> Pass<'a> {
         if spec.is_some_and(|spec| spec.default_backend.is_some()) {
             return;
         }
-        let rules = || spec.iter().flat_map(|spec| spec.rules.iter().flatten());
-        let mut fields = Vec::new();
-        for (index, rule) in rules().enumerate() {
-            let pathless = rule.http.as_ref().is_none_or(|http| http.paths.is_empty());
-            if pathless && host_of(rule.host.as_deref()).as_ref() == Ok(host) {
-                fields.push((format!("spec.rules[{index}]"), "The rule names no path"));
-            }
-        }
-        if rules().next().is_none() && host.is_any() {
+        let on_host = pathless_rules(canary.ingress).filter(|(_, other)| other == host);
+        let mut fields: Vec<_> = on_host.map(|(field, _)| (field, "The rule names no path")).collect();
+        if !has_rules(canary.ingress) && host.is_any() {
             fields.push(("spec".to_owned(), "The canary has no rule"));
         }
         for (field, fault) in fields {
@@ -132,20 +126,14 @@ impl<'a> Pass<'a> {
         let mut parts = Vec::new();
         let Some(spec) = &seen.ingress.spec else { return parts };
         let key = &seen.ingress.key;
-        for (index, rule) in spec.rules.iter().flatten().enumerate() {
-            if host_of(rule.host.as_deref()).as_ref() != Ok(host) {
+        for (field, path) in paths_on(seen.ingress, host) {
+            let Some((path_key, _)) = self.path(key, &field, path, true) else { continue };
+            let Some(service) = self.service_of(key, &format!("{field}.backend"), &path.backend) else { continue };
+            let backend_field = format!("{field}.backend.service");
+            let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via, Role::Canary) else {
                 continue;
-            }
-            for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
-                let field = format!("spec.rules[{index}].http.paths[{place}]");
-                let Some((path_key, _)) = self.path(key, &field, path, true) else { continue };
-                let Some(service) = self.service_of(key, &format!("{field}.backend"), &path.backend) else { continue };
-                let backend_field = format!("{field}.backend.service");
-                let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via, Role::Canary) else {
-                    continue;
-                };
-                parts.push(Part { seen, settings, path: path_key, backend, field, backend_field, default: false });
-            }
+            };
+            parts.push(Part { seen, settings, path: path_key, backend, field, backend_field, default: false });
         }
         if let Some(default) = spec.default_backend.as_ref().filter(|_| seen.names(host)) {
             let field = "spec.defaultBackend".to_owned();
@@ -153,7 +141,7 @@ impl<'a> Pass<'a> {
             if let Some(service) = self.service_of(key, &field, default)
                 && let Some(backend) = self.backend(key, &backend_field, service, seen.settings.via, Role::Canary)
             {
-                let default = seen.has_rules();
+                let default = has_rules(seen.ingress);
                 parts.push(Part { seen, settings, path: PathKey::all(), backend, field, backend_field, default });
             }
         }
@@ -349,10 +337,6 @@ impl Part<'_> {
 // === impl Seen ===
 
 impl Seen<'_> {
-    fn has_rules(&self) -> bool {
-        self.ingress.spec.iter().flat_map(|spec| &spec.rules).flatten().next().is_some()
-    }
-
     /// Whether its default backend is written as that of a stable Ingress of its namespace is.
     fn copies_default_of(&self, others: &[Self]) -> bool {
         let default_of = |seen: &Self| seen.ingress.spec.as_ref().and_then(|spec| spec.default_backend.clone());
@@ -363,8 +347,8 @@ impl Seen<'_> {
 
     /// Whether one of its rules is for a host, or it has none and that is any.
     fn names(&self, host: &Hostname) -> bool {
-        (host.is_any() && !self.has_rules())
-            || super::hosts::rules_of(self.ingress).any(|(_, other)| other.as_ref() == Ok(host))
+        (host.is_any() && !has_rules(self.ingress))
+            || rules_of(self.ingress).any(|(_, other)| other.as_ref() == Ok(host))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     host::{Pass, Seen},
-    hosts::{has_rules, host_of},
+    hosts::{has_rules, paths_on},
     settings::{Settings, Stable},
 };
 
@@ -89,17 +89,11 @@ impl<'a> Pass<'a> {
             backend,
             default,
         };
-        for (index, rule) in spec.rules.iter().flatten().enumerate() {
-            if host_of(rule.host.as_deref()).as_ref() != Ok(host) {
-                continue;
-            }
-            for (place, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
-                let field = format!("spec.rules[{index}].http.paths[{place}]");
-                let Some((key, path_type)) = self.path(&ingress.key, &field, path, true) else { continue };
-                let field_of_backend = format!("{field}.backend");
-                if let Some(backend) = self.service_of(&ingress.key, &field_of_backend, &path.backend) {
-                    claims.push(claim(key, path_type, field, backend, false));
-                }
+        for (field, path) in paths_on(ingress, host) {
+            let Some((key, path_type)) = self.path(&ingress.key, &field, path, true) else { continue };
+            let field_of_backend = format!("{field}.backend");
+            if let Some(backend) = self.service_of(&ingress.key, &field_of_backend, &path.backend) {
+                claims.push(claim(key, path_type, field, backend, false));
             }
         }
         let serves_all = host.is_any() && !has_rules(ingress);

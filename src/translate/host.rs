@@ -18,7 +18,7 @@ use super::{
     annotations::{APP_ROOT, PERMANENT_REDIRECT, REWRITE_TARGET, TEMPORAL_REDIRECT, USE_REGEX},
     claim::shown_host,
     class::{Whose, whose},
-    hosts::{has_rules, host_of, rules_of, twin_of},
+    hosts::{has_rules, pathless_rules, rules_of, twin_of},
     settings::{Settings, Stable},
 };
 
@@ -177,13 +177,9 @@ impl<'a> Pass<'a> {
             return;
         }
         let mut told = Vec::new();
-        for (index, rule) in spec.iter().flat_map(|spec| &spec.rules).flatten().enumerate() {
-            let Ok(host) = host_of(rule.host.as_deref()) else { continue };
-            if rule.http.as_ref().is_none_or(|http| http.paths.is_empty()) {
-                let effect =
-                    format!("Requests for {} are answered 404 where no other rule names it", shown_host(&host));
-                told.push((format!("spec.rules[{index}]"), "The rule names no path", effect));
-            }
+        for (field, host) in pathless_rules(ingress) {
+            let effect = format!("Requests for {} are answered 404 where no other rule names it", shown_host(&host));
+            told.push((field, "The rule names no path", effect));
         }
         if !has_rules(ingress) {
             told.push(("spec".to_owned(), "The Ingress has no rule", "It serves nothing".to_owned()));

@@ -1,7 +1,7 @@
 //! The hosts that an Ingress can say something about.
 
 use crate::{
-    api::Ingress,
+    api::{HTTPIngressPath, Ingress},
     key::{Hostname, InvalidHostname},
 };
 
@@ -42,6 +42,26 @@ pub fn hosts_of(options: &Options, ingress: &Ingress) -> Vec<Hostname> {
 pub(super) fn rules_of(ingress: &Ingress) -> impl Iterator<Item = (usize, Result<Hostname, InvalidHostname>)> {
     let rules = ingress.spec.as_ref().and_then(|spec| spec.rules.as_ref());
     rules.into_iter().flatten().map(|rule| host_of(rule.host.as_deref())).enumerate()
+}
+
+/// The paths of the rules of an Ingress for a host, and where they are written.
+pub(super) fn paths_on<'i>(
+    ingress: &'i Ingress,
+    host: &Hostname,
+) -> impl Iterator<Item = (String, &'i HTTPIngressPath)> {
+    let rules = ingress.spec.iter().flat_map(|spec| &spec.rules).flatten().enumerate();
+    let rules = rules.filter(|(_, rule)| host_of(rule.host.as_deref()).as_ref() == Ok(host));
+    rules.flat_map(|(index, rule)| {
+        let paths = rule.http.iter().flat_map(|http| &http.paths).enumerate();
+        paths.map(move |(place, path)| (format!("spec.rules[{index}].http.paths[{place}]"), path))
+    })
+}
+
+/// The rules of an Ingress that name no path: where they are written, and their hosts.
+pub(super) fn pathless_rules(ingress: &Ingress) -> impl Iterator<Item = (String, Hostname)> {
+    let rules = ingress.spec.iter().flat_map(|spec| &spec.rules).flatten().enumerate();
+    let pathless = rules.filter(|(_, rule)| rule.http.as_ref().is_none_or(|http| http.paths.is_empty()));
+    pathless.filter_map(|(index, rule)| Some((format!("spec.rules[{index}]"), host_of(rule.host.as_deref()).ok()?)))
 }
 
 /// Whether an Ingress has a rule, be it one that cannot be served.

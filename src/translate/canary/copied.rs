@@ -14,7 +14,7 @@ use crate::{
         Read,
         claim::PathKey,
         host::{Pass, Seen},
-        hosts::{host_of, named_by},
+        hosts::{has_rules, named_by, paths_on},
         settings::CanarySettings,
     },
 };
@@ -87,12 +87,12 @@ impl<'a> Pass<'a> {
         let mut canaries = Vec::new();
         for host in named_by(stable) {
             self.reads.insert(Read::Host(host.clone()));
-            let paths = self.paths_on(&host, stable);
+            let paths = self.keys_on(&host, stable);
             for other in self.see(&host) {
                 let is_canary = other.settings.canary().is_some();
                 if is_canary
                     && other.ingress.key.namespace == stable.key.namespace
-                    && self.paths_on(&host, other.ingress).iter().any(|path| paths.contains(path))
+                    && self.keys_on(&host, other.ingress).iter().any(|path| paths.contains(path))
                 {
                     canaries.push(Arc::clone(other.ingress));
                 }
@@ -103,14 +103,12 @@ impl<'a> Pass<'a> {
     }
 
     /// The paths that an Ingress names on a host; all where there is only its default backend.
-    fn paths_on(&mut self, host: &Hostname, ingress: &Observed<Ingress>) -> Vec<PathKey> {
-        let Some(spec) = &ingress.spec else { return Vec::new() };
-        let rules: Vec<_> = spec.rules.iter().flatten().collect();
-        if rules.is_empty() {
-            return spec.default_backend.iter().map(|_| PathKey::all()).collect();
+    fn keys_on(&mut self, host: &Hostname, ingress: &Observed<Ingress>) -> Vec<PathKey> {
+        if !has_rules(ingress) {
+            let default = ingress.spec.as_ref().and_then(|spec| spec.default_backend.as_ref());
+            return default.map(|_| PathKey::all()).into_iter().collect();
         }
-        let rules = rules.into_iter().filter(|rule| host_of(rule.host.as_deref()).as_ref() == Ok(host));
-        let paths = rules.flat_map(|rule| rule.http.iter().flat_map(|http| &http.paths));
-        paths.filter_map(|path| Some(self.path(&ingress.key, "", path, false)?.0)).collect()
+        let paths = paths_on(ingress, host);
+        paths.filter_map(|(field, path)| Some(self.path(&ingress.key, &field, path, false)?.0)).collect()
     }
 }
